@@ -1,0 +1,1 @@
+"""The local stack: emulated AWS, and a Cromwell-compatible server over a real WDL engine."""

@@ -1,0 +1,1 @@
+"""WDL workflows as host processes, seen from outside as Cromwell on AWS Batch."""
