@@ -1,0 +1,234 @@
+"""What preflight finds: findings with their place, and the rules that need no WDL engine."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_LABELS = 40
+"""AWS allows 50 tags on a job; Cromwell sets five of its own, and we a few."""
+
+_TAG_TEXT = re.compile(r"[\w +\-=.:/@]*")  # AWS tags: letters, digits, space and + - = . _ : / @
+_MAX_KEY, _MAX_VALUE = 128, 255  # AWS: 128 and 256; Cromwell ends both at 255 (Label.scala)
+
+
+class Severity(StrEnum):
+    """An error rejects the drop; a warning is recorded and Cromwell decides."""
+
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a person should know about a bundle.
+
+    Parameters
+    ----------
+    rule : str
+        Short id of the rule that spoke, such as ``unknown-input``.
+    message : str
+        One sentence: what is there, and what was expected.
+    file : str
+        Path in the bundle, empty where it concerns the bundle as a whole.
+    line, column : int or None
+        From 1, where there are such.
+    severity : Severity
+        Whether it rejects the drop.
+    advice : str
+        What to do next, where the message does not say it.
+
+    Examples
+    --------
+    >>> print(Finding(rule="unknown-input", message='unknown input "WGS.x"',
+    ...               file="inputs.json", line=7))
+    inputs.json:7  unknown input "WGS.x"
+    """
+
+    rule: str
+    message: str
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    severity: Severity = Severity.ERROR
+    advice: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place as people write it: ``inputs.json:7``, ``inputs.json`` or nothing."""
+        return self.file if not self.file or self.line is None else f"{self.file}:{self.line}"
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity is Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.where}  {self.message}" if self.where else self.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """An import statement of a WDL file of the bundle.
+
+    Parameters
+    ----------
+    importer : str
+        The file that holds the statement.
+    uri : str
+        As written.
+    target : str
+        The file of the bundle it means, empty for one that is fetched over the network.
+    start, end : int
+        Where the URI stands in the importer's text, quotes not counted.
+    from_root : bool
+        Cromwell looks it up from the root of the posted zip, whatever the importer's
+        own folder: true in the main WDL, which Cromwell sees as text without a place,
+        and in draft-2, where it hands one resolver to every level (WdlNamespace.scala).
+    """
+
+    importer: str
+    uri: str
+    target: str
+    start: int
+    end: int
+    from_root: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSlot:
+    """One input that the workflow takes."""
+
+    name: str
+    type: str
+    required: bool
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileValue:
+    """A value given in the inputs where the workflow wants a File or Directory.
+
+    Parameters
+    ----------
+    path : tuple of str or int
+        From the inputs' key down to the value.
+    value : str
+        As given.
+    directory : bool
+        A Directory is wanted.
+    """
+
+    path: tuple[str | int, ...]
+    value: str
+    directory: bool = False
+
+    @property
+    def key(self) -> str:
+        return str(self.path[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What reading a bundle's WDL and inputs told.
+
+    Parameters
+    ----------
+    workflow : str
+        The name of what will run, empty if that could not be told.
+    version : str
+        The WDL version of the main file, ``draft-2`` where it declares none.
+    findings : tuple of Finding
+        Errors and warnings, those of WDL files before those of inputs.
+    imports : tuple of Import
+        Every import statement that is followed, from the main file down.
+    inputs : tuple of InputSlot
+        What the workflow takes, in the order of the source; empty if that could not be told.
+    files : tuple of FileValue
+        Every File and Directory given.
+    """
+
+    workflow: str = ""
+    version: str = ""
+    findings: tuple[Finding, ...] = ()
+    imports: tuple[Import, ...] = ()
+    inputs: tuple[InputSlot, ...] = ()
+    files: tuple[FileValue, ...] = ()
+
+    @property
+    def closure(self) -> tuple[str, ...]:
+        """Paths of all imported files of the bundle, however deep."""
+        return tuple(sorted({found.target for found in self.imports if found.target}))
+
+
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return those findings that reject a drop."""
+    return tuple(finding for finding in findings if finding.is_error)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return the known name that was probably meant, empty if none is near.
+
+    A name that only lacks its prefix, or only differs in case, is as near as can be.
+
+    Examples
+    --------
+    >>> nearest("WGS.ref_fata", ["WGS.ref_fasta", "WGS.depth"])
+    'WGS.ref_fasta'
+    >>> nearest("depth", ["WGS.ref_fasta", "WGS.depth"])
+    'WGS.depth'
+    >>> nearest("aligner", ["WGS.ref_fasta", "WGS.depth"])
+    ''
+    """
+    last = re.split(r"[./]", name)[-1].casefold()
+    same = [candidate for candidate in known if re.split(r"[./]", candidate)[-1].casefold() == last]
+    if len(same) == 1:
+        return same[0]
+    close = difflib.get_close_matches(name, same or list(known), n=1, cutoff=0.75)
+    return close[0] if close else ""
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return a closing sentence that names the nearest known name, empty if none is near."""
+    found = nearest(name, known)
+    return f'. Did you mean "{found}"?' if found else ""
+
+
+def review_labels(labels: Mapping[str, object], *, file: str) -> tuple[Finding, ...]:
+    """Return what stands against labels that become tags of AWS Batch jobs.
+
+    Cromwell 92 sends a run's labels to Batch as tags and does not check them: one
+    that is no legal tag would fail every job of the run.
+
+    Examples
+    --------
+    >>> [found.message for found in review_labels({"aws:team": "cardio"}, file="labels.json")]
+    ['label "aws:team" starts with "aws:", which AWS keeps for itself']
+    """
+    told = [
+        f'label "{key}" {complaint}'
+        for key, value in labels.items()
+        if (complaint := _against_label(key, value))
+    ]
+    if len(labels) > MAX_LABELS:
+        told.append(f"{len(labels)} labels; at most {MAX_LABELS} fit on a job")
+    return tuple(Finding(rule="label", message=message, file=file) for message in told)
+
+
+def _against_label(key: str, value: object) -> str:
+    allowed = "letters, digits, space and + - = . _ : / @ are allowed"
+    if not isinstance(value, str):
+        return "is not a string; labels are strings"
+    if not 1 <= len(key) <= _MAX_KEY:
+        return f"has {len(key)} characters; 1 to {_MAX_KEY} are allowed"
+    if len(value) > _MAX_VALUE:
+        return f"has a value of {len(value)} characters; at most {_MAX_VALUE} are allowed"
+    if key.casefold().startswith("aws:"):
+        return 'starts with "aws:", which AWS keeps for itself'
+    if not _TAG_TEXT.fullmatch(key):
+        return f"has characters that no tag may have; {allowed}"
+    if not _TAG_TEXT.fullmatch(value):
+        return f"has a value with characters that no tag may have; {allowed}"
+    return ""
