@@ -10,6 +10,8 @@
         ├── Refused           Cromwell read the submission and will not have it
         ├── UnclearRefusal    Cromwell said no, in words that may also mean "I have it already"
         ├── UnknownRun        Cromwell has no workflow of that id (or does not show it yet)
+        ├── Missing           an object that was to be read is not there (any more)
+        ├── TooLarge          an object holds more than the reader is willing to take
         ├── BadBundle         what was dropped cannot be run; carries the findings
         └── BadEvent          a message that is none of the shapes we were promised
 """
@@ -52,6 +54,14 @@ class UnclearRefusal(Final):
 
 class UnknownRun(Final):
     """Cromwell knows no workflow of that id, or does not show it yet."""
+
+
+class Missing(Final):
+    """There is no such object, or no such version of it."""
+
+
+class TooLarge(Final):
+    """An object holds more bytes than the reader is willing to take."""
 
 
 class BadEvent(Final):

@@ -1,0 +1,410 @@
+"""From a drop to a run: read, check, post once, tell, keep.
+
+Every step may be the last one before a crash, and every drop may be announced
+many times. What makes that harmless: the run's id is fixed by the drop, Cromwell
+takes an id once, each step can be done again, and the bundle leaves the inbox
+last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from dropwell import ledger
+from dropwell.bundles import Bundle, Limits, open_bundle
+from dropwell.drops import Drop, safe_name
+from dropwell.errors import (
+    BadBundle,
+    CromwellAway,
+    Missing,
+    Refused,
+    TooLarge,
+    TryAgain,
+    UnclearRefusal,
+    UnknownRun,
+)
+from dropwell.notices import Kind
+from dropwell.ports import Bucket, Cromwell, Submission, Table
+from dropwell.preflight import Finding, Severity
+from dropwell.records import put_same_bytes
+from dropwell.reports import receipt, rejection_page, rejection_record, status_page
+from dropwell.runs import Due, Run, State, next_try, state_of
+
+FIRST_POLL = 20
+"""Seconds until Cromwell is first asked about a run that no job event has told of."""
+
+_MOST_UNCLEAR = 5
+_SHOWN_FINDINGS = 20
+
+
+class Outcome(StrEnum):
+    """What became of one delivery of a drop."""
+
+    SUBMITTED = "submitted"
+    REJECTED = "rejected"
+    CANCELED = "canceled"
+    WAITING = "waiting"
+    BUSY = "busy"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A bundle found fit to run: what will be posted, and what must be stored before."""
+
+    submission: Submission
+    workflow: str
+    uploads: Mapping[str, str]
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the submitter works with.
+
+    Parameters
+    ----------
+    table, inbox, workflows, cromwell
+        The adapters; `workflows` is the bucket that Cromwell reads inputs from.
+    prepare : callable
+        Checks a bundle for a run and says what to post; raises `BadBundle`.
+    limits : Limits
+        How large a bundle may be.
+    lease : int
+        Seconds that one delivery may work on a drop before another takes over.
+    """
+
+    table: Table
+    inbox: Bucket
+    workflows: Bucket
+    cromwell: Cromwell
+    prepare: Callable[[Bundle, Run], Prepared]
+    limits: Limits
+    lease: int
+
+
+def submit(drop: Drop, desk: Desk, *, now: int) -> Outcome:
+    """Bring a drop as far as it will go: posted, rejected, or waiting for Cromwell.
+
+    Parameters
+    ----------
+    drop : Drop
+        Exactly one version of an object.
+    desk : Desk
+        What to work with.
+    now : int
+        Seconds since 1970.
+
+    Returns
+    -------
+    Outcome
+        In every case the message that brought the drop is done with; what is
+        left to do stands in the table, where the sweep finds it.
+
+    Raises
+    ------
+    TryAgain
+        A bucket or the table failed; another delivery begins where this ended.
+    """
+    run = _take(drop, desk, now)
+    if run is None:
+        return Outcome.BUSY
+    if run.kept:
+        return Outcome.KNOWN
+    if not _decided(run):
+        run = _decide(run, desk, now)
+    if not _decided(run):
+        return Outcome.WAITING
+    _keep(run, desk)
+    return _outcome(run)
+
+
+def _decided(run: Run) -> bool:
+    return bool(run.submitted_at) or run.state.terminal
+
+
+def _outcome(run: Run) -> Outcome:
+    if run.state is State.REJECTED:
+        return Outcome.REJECTED
+    return Outcome.SUBMITTED if run.submitted_at else Outcome.CANCELED
+
+
+def _take(drop: Drop, desk: Desk, now: int) -> Run | None:
+    """Return the run to work on, `None` while somebody else does or it waits its turn."""
+    run = ledger.load(desk.table, drop.run_id)
+    if run is None:
+        run = ledger.create(desk.table, _new_run(drop))
+    if _decided(run):
+        return run
+    if run.due_at > now:
+        return None
+
+    def lease(known: Run) -> Run | None:
+        if _decided(known) or known.due_at > now:
+            return None
+        return replace(known, tries=known.tries + 1, waiting="").due(Due.SUBMIT, now + desk.lease)
+
+    run, mine = ledger.change(desk.table, run, lease)
+    return run if mine or _decided(run) else None
+
+
+def _new_run(drop: Drop) -> Run:
+    return Run(
+        run_id=drop.run_id,
+        project=drop.project,
+        name=safe_name(drop.file_name.rpartition(".")[0]),
+        principal=drop.principal,
+        bucket=drop.bucket,
+        key=drop.key,
+        version_id=drop.version_id,
+        size=drop.size,
+        dropped_at=drop.dropped_at,
+    ).due(Due.SUBMIT, 0)
+
+
+def _decide(run: Run, desk: Desk, now: int) -> Run:
+    if run.abort_at:
+        return _call_off(run, desk, now)
+    try:
+        data = desk.inbox.read(run.key, version_id=run.version_id, limit=desk.limits.compressed)
+        bundle = open_bundle(data, run.drop.file_name, desk.limits)
+        run = replace(
+            run,
+            name=bundle.name,
+            size=len(data),
+            sha256=bundle.sha256,
+            labels=tuple(sorted(bundle.labels.items())),
+        )
+        prepared = desk.prepare(bundle, run)
+    except BadBundle as bad:
+        return _reject(run, bad.findings, desk, now)
+    except Missing:
+        return _reject(run, [_vanished(run)], desk, now)
+    except TooLarge:
+        return _reject(run, [_too_large(run, desk.limits)], desk, now)
+    warnings = (*prepared.warnings, *_twins(run, desk.table))
+    run = replace(run, workflow=prepared.workflow, warnings=_told(warnings))
+    for path, key in prepared.uploads.items():
+        with bundle.open(path) as stream:
+            desk.workflows.put_stream(key, stream)
+    return _post(run, prepared.submission, desk, now)
+
+
+def _told(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    return tuple(str(finding)[:500] for finding in findings[:_SHOWN_FINDINGS])
+
+
+def _vanished(run: Run) -> Finding:
+    return Finding(
+        rule="vanished",
+        message=f"{run.drop.file_name} was removed before it could be read",
+        advice="drop it again",
+    )
+
+
+def _too_large(run: Run, limits: Limits) -> Finding:
+    most = limits.compressed // 1_000_000
+    return Finding(
+        rule="too-large",
+        message=f"{run.drop.file_name} is larger than the {most} MB a bundle may have",
+        advice="keep large data in S3 and name it in the inputs by its s3:// address",
+    )
+
+
+def _twins(run: Run, table: Table) -> tuple[Finding, ...]:
+    """Warn of active runs of the very same bytes."""
+    ids = [item["sk"] for item in table.query(f"BYTES#{run.sha256}") if item["sk"] != run.run_id]
+    active = [twin for twin in ledger.load_many(table, ids).values() if not twin.state.terminal]
+    return tuple(
+        Finding(
+            rule="same-bytes",
+            severity=Severity.WARNING,
+            message=f"the same bundle already runs as {twin.name} ({twin.run_id})",
+        )
+        for twin in active[:3]
+    )
+
+
+def _post(run: Run, submission: Submission, desk: Desk, now: int) -> Run:
+    """Post a run, reading each answer for whether Cromwell now has it."""
+    try:
+        try:
+            status = desk.cromwell.submit(submission)
+        except UnclearRefusal as refusal:
+            status = _status_after(refusal, run, desk)
+    except Refused as refusal:
+        return _reject(run, [_refused(str(refusal))], desk, now)
+    except UnclearRefusal as refusal:
+        if run.unclear + 1 >= _MOST_UNCLEAR:
+            return _reject(run, [_refused(str(refusal))], desk, now)
+        return _wait(replace(run, unclear=run.unclear + 1), str(refusal), desk, now)
+    except CromwellAway as away:
+        return _wait(run, str(away), desk, now)
+    return _accept(run, status, desk, now)
+
+
+def _status_after(refusal: UnclearRefusal, run: Run, desk: Desk) -> str:
+    """Return the status of a run that Cromwell says it cannot take.
+
+    A 400 may mean that an earlier post of ours arrived. Only asking tells.
+    """
+    try:
+        return desk.cromwell.status(run.run_id)
+    except UnknownRun:
+        raise refusal from None
+
+
+def _refused(words: str) -> Finding:
+    return Finding(rule="cromwell-refused", message=f"Cromwell refused it: {words}")
+
+
+def _accept(run: Run, status: str, desk: Desk, now: int) -> Run:
+    def accepted(known: Run) -> Run | None:
+        if _decided(known):
+            return None
+        state = State.CANCELING if known.abort_at else state_of(status) or State.QUEUED
+        return replace(
+            _with_bundle(known, run),
+            state=known.state if state is State.QUEUED else state,
+            cromwell_status=known.cromwell_status or "Submitted",
+            submitted_at=now,
+            waiting="",
+        ).due(Due.POLL, now + FIRST_POLL)
+
+    run, _ = ledger.change(
+        desk.table, run, accepted, notice=Kind.ACCEPTED, now=now, also=[put_same_bytes(run)]
+    )
+    if run.abort_at:
+        _abort_quietly(run, desk)
+    return run
+
+
+def _with_bundle(known: Run, run: Run) -> Run:
+    """Return the run on record with what opening the bundle has told."""
+    return replace(
+        known,
+        name=run.name,
+        size=run.size,
+        sha256=run.sha256,
+        labels=run.labels,
+        workflow=run.workflow,
+        warnings=run.warnings,
+    )
+
+
+def _abort_quietly(run: Run, desk: Desk) -> None:
+    """Pass an abort on; the polls do it again until Cromwell confirms."""
+    try:
+        desk.cromwell.abort(run.run_id)
+    except (CromwellAway, UnknownRun):
+        return
+
+
+def _wait(run: Run, why: str, desk: Desk, now: int) -> Run:
+    """Leave the run queued, to be posted again by a later delivery."""
+
+    def waiting(known: Run) -> Run | None:
+        if _decided(known):
+            return None
+        again = now + next_try(known.tries)
+        told = replace(_with_bundle(known, run), unclear=run.unclear, waiting=why[:300])
+        return told.due(Due.SUBMIT, again)
+
+    run, _ = ledger.change(desk.table, run, waiting)
+    desk.inbox.put(run.folder + "status.json", status_page(run))
+    return run
+
+
+def _call_off(run: Run, desk: Desk, now: int) -> Run:
+    """End a run that was aborted before it was known to be posted.
+
+    An earlier delivery may have posted it and died. Abort works at once after a
+    post, without the lag that the reads have; only when neither abort nor status
+    knows the run is it sure that nothing was posted.
+    """
+    try:
+        desk.cromwell.abort(run.run_id)
+    except CromwellAway as away:
+        return _wait(run, str(away), desk, now)
+    except UnknownRun:
+        try:
+            status = desk.cromwell.status(run.run_id)
+        except CromwellAway as away:
+            return _wait(run, str(away), desk, now)
+        except UnknownRun:
+            return canceled(run, desk.table, now)
+        return _accept(run, status, desk, now)
+    return _accept(run, "Aborting", desk, now)
+
+
+def canceled(run: Run, table: Table, now: int) -> Run:
+    """Record that a run ended before anything was posted."""
+
+    def ended(known: Run) -> Run | None:
+        if _decided(known):
+            return None
+        return replace(known, state=State.CANCELED, ended_at=now, waiting="").due(None)
+
+    run, _ = ledger.change(table, run, ended, notice=Kind.ENDED, now=now)
+    return run
+
+
+def _reject(run: Run, findings: list[Finding] | tuple[Finding, ...], desk: Desk, now: int) -> Run:
+    """Write the report, then record the rejection: a record never lacks its report."""
+    run = replace(run, state=State.REJECTED, ended_at=now, findings=_told(tuple(findings)))
+    desk.inbox.put(run.folder + "report.json", rejection_record(run, findings))
+    desk.inbox.put(run.folder + "report.md", rejection_page(run, findings), "text/markdown")
+
+    def rejected(known: Run) -> Run | None:
+        if _decided(known):
+            return None
+        return replace(
+            _with_bundle(known, run),
+            state=State.REJECTED,
+            ended_at=now,
+            findings=run.findings,
+            waiting="",
+        ).due(None)
+
+    run, _ = ledger.change(desk.table, run, rejected, notice=Kind.REJECTED, now=now)
+    return run
+
+
+def _keep(run: Run, desk: Desk) -> None:
+    """Write the receipt, move the bundle beside it, and take exactly it out of the inbox."""
+    if run.state is not State.REJECTED:
+        desk.inbox.put(run.folder + "receipt.json", receipt(run))
+        desk.inbox.put(run.folder + "status.json", status_page(run))
+    kept_as = run.folder + _kept_name(run)
+    try:
+        desk.inbox.copy(run.key, run.version_id, kept_as)
+    except Missing:
+        pass  # moved by an earlier delivery, or removed by its owner
+    else:
+        if desk.inbox.size(kept_as) != run.size:
+            raise TryAgain(f"{desk.inbox.uri(kept_as)} is not as long as what was dropped")
+        desk.inbox.remove(run.key, run.version_id)
+    ledger.change(desk.table, run, lambda known: None if known.kept else replace(known, kept=True))
+
+
+def _kept_name(run: Run) -> str:
+    """Return the bundle's name in the run's folder: its own where it was rejected."""
+    if run.state is State.REJECTED:
+        return run.drop.file_name
+    return "bundle" + "." + run.drop.file_name.rpartition(".")[2].lower()
+
+
+def posting_labels(run: Run, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels a run is posted with: the bundle's, and ours over them."""
+    return {**labels, "dropwell-project": run.project, "dropwell-name": run.name}
+
+
+def size_of(submission: Submission) -> int:
+    """Return about how many bytes a submission takes on the wire."""
+    texts: list[Any] = [submission.inputs, submission.options, submission.labels]
+    body = sum(len(json.dumps(text).encode()) for text in texts)
+    return body + len(submission.source.encode()) + len(submission.dependencies or b"") + 2_000
