@@ -1,0 +1,1 @@
+"""Servers on real sockets that stand in for those we talk to."""
