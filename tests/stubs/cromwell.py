@@ -54,6 +54,16 @@ class Accepted:
     fields: Mapping[str, bytes] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing that was asked."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
 @dataclass(slots=True)
 class _Run:
     status: str
@@ -84,10 +94,10 @@ class CromwellStub:
         How it behaves for the next requests, one each, before `mode` holds again.
     accepted : list of Accepted
         Every submission it took, in order.
-    requests : list of (str, str)
-        Method and path of everything that was asked, in order.
+    requests : list of Request
+        Everything that was asked, in order; `asked` is the short form.
     delay : float
-        Seconds that `Mode.SLOW` waits.
+        Seconds that `Mode.SLOW` waits, and `Mode.DRIP` between bytes.
     """
 
     def __init__(
@@ -98,9 +108,8 @@ class CromwellStub:
         self.has_failed_jobs = failed_jobs
         self.plan: deque[Mode] = deque()
         self.accepted: list[Accepted] = []
-        self.requests: list[tuple[str, str]] = []
-        self.headers: list[Mapping[str, str]] = []
-        self.refusal: tuple[int, Json] | None = None
+        self.requests: list[Request] = []
+        self.always: _Reply | None = None
         self.delay = 1.0
         self.lock = threading.RLock()
         self.closing = threading.Event()
@@ -138,6 +147,16 @@ class CromwellStub:
             self._stop()
         elif self._server is None:
             self._start()
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Method and path of everything that was asked, in order."""
+        return [(request.method, request.path) for request in self.requests]
+
+    def answer(self, status: int, told: Json) -> None:
+        """Answer so from now on, whatever is asked."""
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        self.always = _Reply(status, body)
 
     def set_status(self, run_id: str, status: str) -> None:
         """Make a run known, and say how it is."""
@@ -239,8 +258,8 @@ def _handler_for(stub: CromwellStub) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self, body: bytes) -> None:
             with stub.lock:
-                stub.requests.append((self.command, self.path))
-                stub.headers.append(dict(self.headers))
+                request = Request(self.command, self.path, dict(self.headers), body)
+                stub.requests.append(request)
                 mode = stub.plan.popleft() if stub.plan else stub.mode
                 if fault := _FAULTS.get(mode):
                     reply = fault()
@@ -281,6 +300,8 @@ def _handler_for(stub: CromwellStub) -> type[BaseHTTPRequestHandler]:
 
 
 def _route(stub: CromwellStub, method: str, target: str, body: bytes, headers: Json) -> _Reply:
+    if stub.always:
+        return stub.always
     url = urlsplit(target)
     match (method, url.path.strip("/").split("/")):
         case ("GET", ["engine", _, "version"]):
@@ -300,9 +321,6 @@ def _route(stub: CromwellStub, method: str, target: str, body: bytes, headers: J
 
 
 def _submit(stub: CromwellStub, form: Mapping[str, bytes]) -> _Reply:
-    if stub.refusal:
-        status, told = stub.refusal
-        return _json(told, status)
     if int(stub.version.split("-")[0]) < 75:
         return _error(400, "fail", "Error(s): Unexpected body part name: requestedWorkflowId")
     if not form.get("workflowSource"):
@@ -442,6 +460,7 @@ def _failed_jobs(workflow_id: str, calls: Mapping[str, list[Json]]) -> dict[str,
         attempt = max(entry.get("attempt", 1) for entry in entries)
         for entry in entries:
             place = (entry.get("shardIndex", -1), entry.get("attempt", 1))
-            if place == (last, attempt) and entry.get("executionStatus") == "Failed":
+            statuses = (entry.get("executionStatus"), entry.get("backendStatus"))
+            if place == (last, attempt) and "Failed" in statuses:
                 told.setdefault(workflow_id, {"calls": {}})["calls"][fqn] = [entry]
     return told

@@ -177,7 +177,8 @@ class Cromwell:
     """A Cromwell server.
 
     Every request goes over a connection of its own: a function that was frozen
-    between two events would wake holding connections that have died meanwhile.
+    between two events would wake holding connections that have died meanwhile,
+    and the submission sent over one of them would seem lost.
 
     Parameters
     ----------
@@ -189,8 +190,8 @@ class Cromwell:
         Sent with every request, such as ``Authorization``.
     ssl_context : SSLContext, optional
         What to trust, where `url` is https.
-    pool : urllib3.PoolManager, optional
-        Connections of the caller's own making, instead.
+    fingerprint : str, optional
+        Of the one certificate to accept, in hexadecimal.
 
     Raises
     ------
@@ -209,7 +210,7 @@ class Cromwell:
         read_timeout: float = READ_SECONDS,
         headers: Mapping[str, str] | None = None,
         ssl_context: SSLContext | None = None,
-        pool: urllib3.PoolManager | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._connect_timeout = connect_timeout
@@ -220,7 +221,8 @@ class Cromwell:
             **(headers or {}),
             "Connection": "close",
         }
-        self._pool = pool or urllib3.PoolManager(ssl_context=ssl_context)
+        self._ssl_context = ssl_context
+        self._fingerprint = fingerprint
 
     def submit(self, submission: Submission) -> str:
         """Start a run, and return Cromwell's status of it: ``Submitted`` or ``On Hold``.
@@ -422,28 +424,26 @@ class Cromwell:
         read_timeout: float | None = None,
     ) -> _Answer:
         seconds = self._read_timeout if read_timeout is None else read_timeout
-        try:
-            response = self._pool.request(
-                method,
-                f"{self._url}{path}",
-                body=body,
-                headers={**self._headers, **(headers or {})},
-                timeout=urllib3.Timeout(connect=self._connect_timeout, read=seconds),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-        except HTTPError as error:
-            raise _away(error, seconds) from error
-        try:
-            content = _content(response, cap, time.monotonic() + seconds)
-        except HTTPError as error:
-            if response.status < 400:
+        with self._connections() as connections:
+            try:
+                response = connections.request(
+                    method,
+                    f"{self._url}{path}",
+                    body=body,
+                    headers={**self._headers, **(headers or {})},
+                    timeout=urllib3.Timeout(connect=self._connect_timeout, read=seconds),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
+            except HTTPError as error:
                 raise _away(error, seconds) from error
-            content = b""
-        finally:
-            response.close()
-        return _Answer(response.status, content)
+            return _answer(response, cap, seconds)
+
+    def _connections(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
+            ssl_context=self._ssl_context, assert_fingerprint=self._fingerprint
+        )
 
 
 class _BrokenOff(CromwellAway):
@@ -513,6 +513,18 @@ def _form(submission: Submission) -> list[tuple[str, str | bytes]]:
 
 def _workflow(run_id: str) -> str:
     return f"/api/workflows/v1/{quote(run_id, safe='')}"
+
+
+def _answer(response: urllib3.BaseHTTPResponse, cap: int, seconds: float) -> _Answer:
+    """Read an answer; one that says no says so by its status, even if it cannot be read."""
+    try:
+        return _Answer(response.status, _content(response, cap, time.monotonic() + seconds))
+    except HTTPError as error:
+        if response.status < 400:
+            raise _away(error, seconds) from error
+        return _Answer(response.status, b"")
+    finally:
+        response.close()
 
 
 def _content(response: urllib3.BaseHTTPResponse, cap: int, until: float) -> bytes:
