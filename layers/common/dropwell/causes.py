@@ -139,7 +139,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Meaning:
     """What is the same for every failure of one cause."""
 
     title: str
@@ -212,7 +212,7 @@ class Rule:
 class Table:
     """The rules in their order, and what each cause means."""
 
-    kinds: Mapping[Cause, Kind]
+    meanings: Mapping[Cause, Meaning]
     rules: tuple[Rule, ...]
 
     def standing(self, rule: str) -> int:
@@ -223,11 +223,11 @@ class Table:
 def read_table(text: str) -> Table:
     """Return the table that a JSON document of ``causes.schema.json`` holds."""
     document = json.loads(text)
-    kinds = {
-        Cause(name): Kind(kind["title"], kind["means"], Actor(kind["actor"]), kind["next"])
-        for name, kind in document["causes"].items()
+    meanings = {
+        Cause(name): Meaning(row["title"], row["means"], Actor(row["actor"]), row["next"])
+        for name, row in document["causes"].items()
     }
-    return Table(kinds, tuple(_rule(row, kinds) for row in document["rules"]))
+    return Table(meanings, tuple(_rule(row, meanings) for row in document["rules"]))
 
 
 @cache
@@ -238,16 +238,16 @@ def table() -> Table:
     return read_table((files("dropwell") / "causes.json").read_text("utf-8"))
 
 
-def _rule(row: Mapping[str, Any], kinds: Mapping[Cause, Kind]) -> Rule:
-    kind = kinds[Cause(row["cause"])]
+def _rule(row: Mapping[str, Any], meanings: Mapping[Cause, Meaning]) -> Rule:
+    meaning = meanings[Cause(row["cause"])]
     return Rule(
         id=row["id"],
         cause=Cause(row["cause"]),
         confidence=row["confidence"],
         voice=row["voice"],
         why=tuple(row["why"]),
-        actor=Actor(row["actor"]) if "actor" in row else kind.actor,
-        next_step=row.get("next", kind.next_step),
+        actor=Actor(row["actor"]) if "actor" in row else meaning.actor,
+        next_step=row.get("next", meaning.next_step),
         all_of=_conditions(row.get("all_of", ())),
         any_of=_conditions(row.get("any_of", ())),
         none_of=_conditions(row.get("none_of", ())),
@@ -318,14 +318,14 @@ def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> Verdict:
     for rule in table().rules if rules is None else rules:
         if (seen := rule.seen_in(evidence)) is not None:
             return _verdict(rule, seen, evidence)
-    kind = table().kinds[Cause.UNKNOWN]
+    meaning = table().meanings[Cause.UNKNOWN]
     return Verdict(
         cause=Cause.UNKNOWN,
         confidence="guess",
-        actor=kind.actor,
+        actor=meaning.actor,
         why="failed, and nothing that was found says why",
         evidence=_numbers(evidence),
-        next_step=kind.next_step,
+        next_step=meaning.next_step,
         rule="",
         voice="absence",
     )

@@ -1,4 +1,4 @@
-"""A fingerprint of how a call failed, the same for failures that differ only in names and numbers."""
+"""A fingerprint of a failure, the same for failures that differ only in names and numbers."""
 
 from __future__ import annotations
 

@@ -185,8 +185,8 @@ def redact(text: str) -> str:
 
     Examples
     --------
-    >>> redact("get s3.amazonaws.com/b/k?X-Amz-Expires=60&X-Amz-Signature=0af3 as AKIAIOSFODNN7EXAMPLE")
-    'get s3.amazonaws.com/b/k?X-Amz-Expires=60&X-Amz-Signature=[redacted] as AKIA[redacted]'
+    >>> redact("GET s3.amazonaws.com/b/k?X-Amz-Expires=60&X-Amz-Signature=0af3")
+    'GET s3.amazonaws.com/b/k?X-Amz-Expires=60&X-Amz-Signature=[redacted]'
     >>> redact("mysql --password hunter2 DB_PASSWORD='hunter2'; PWD=/tmp")
     'mysql --password [redacted] DB_PASSWORD=[redacted]; PWD=/tmp'
     """
@@ -207,7 +207,16 @@ def one_line(text: str | bytes, limit: int = 200) -> str:
     'run < !channel> gnp.exe'
     """
     line = " ".join(redact(clean(text)).split())
-    return shorten(_MENTION.sub(r"\g<0> ", line), limit)
+    return shorten(hushed(line), limit)
+
+
+def hushed(line: str) -> str:
+    """Return a line in which nothing is left that makes a chat call people.
+
+    >>> hushed("<!here> @channel <@U12> a@b.org")
+    '< !here> @ channel < @U12> a@b.org'
+    """
+    return _MENTION.sub(r"\g<0> ", line)
 
 
 def shorten(line: str, limit: int) -> str:
@@ -315,14 +324,13 @@ def size(count: int) -> str:
     >>> [size(n) for n in (0, 999, 1_200_000_000, 15_000_000)]
     ['0 B', '999 B', '1.2 GB', '15 MB']
     """
+    if count < 1000:
+        return f"{count} B"
     amount = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5:
-            break
-        amount /= 1000
-    else:
-        unit = "PB"
-    return f"{amount:.1f} {unit}" if amount < 9.95 and unit != "B" else f"{amount:.0f} {unit}"
+    units = iter(("kB", "MB", "GB", "TB", "PB"))
+    while amount >= 999.5:
+        amount, unit = amount / 1000, next(units)
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
 
 
 def memory(mib: int) -> str:

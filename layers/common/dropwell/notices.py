@@ -1,0 +1,665 @@
+"""What is to be said of a run or a drop, and how each channel says it.
+
+A notice is a fact that people or machines should hear of. Its mail tells a
+person, its event a machine; neither ever says more than the channel's detail
+allows, and a subject never more than the least.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from dropwell.causes import Actor, Cause, Evidence, judge, table
+from dropwell.runs import State
+from dropwell.summaries import CallSummary
+from dropwell.text import (
+    ascii_subject,
+    ascii_text,
+    clean,
+    clock,
+    duration,
+    hushed,
+    iso,
+    one_line,
+    plural,
+    shorten,
+    size,
+)
+
+
+class Kind(StrEnum):
+    """What a notice tells."""
+
+    ACCEPTED = "accepted"
+    FAILING = "failing"
+    ENDED = "ended"
+    REJECTED = "rejected"
+
+
+class Detail(StrEnum):
+    """How much a channel may be told.
+
+    MINIMAL: no log text, no inputs, no names of samples. STANDARD: the evidence
+    and the last lines. FULL: more of them, for people who will look into it.
+    """
+
+    MINIMAL = "minimal"
+    STANDARD = "standard"
+    FULL = "full"
+
+
+class Severity(StrEnum):
+    """How bad it is, for filters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Calls that failed alike.
+
+    Parameters
+    ----------
+    signature : str
+        What they have in common.
+    cause : Cause
+        Why they failed.
+    count : int
+        How many calls.
+    example : CallSummary
+        One of them.
+    shards : str
+        Which ones, as people read it: ``shards 17, 203, 311``.
+    """
+
+    signature: str
+    cause: Cause
+    count: int
+    example: CallSummary
+    shards: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that a notice may say; what is unknown is left as it is, and not said.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is told.
+    notice_id : str
+        The same however often the notice reaches the wire.
+    run_id, name, project, workflow : str
+        The run, its name, its project and the name of its WDL workflow.
+    state : State
+        The run's.
+    at : int
+        When it became true; like all times here, seconds since 1970, 0 if unknown.
+    principal : str
+        Who dropped it, in AWS's words.
+    dropped_at, submitted_at, started_at, ended_at : int
+        When.
+    calls_done, calls_failed, calls_total, calls_cached : int or None
+        How far it came.
+    still_running : int
+        Jobs that run on.
+    groups : tuple of Group
+        The failures, the most frequent first.
+    failures : tuple of str
+        Cromwell's own messages, for a run that failed outside its calls.
+    findings : tuple of str
+        What is wrong with a rejected drop, each as ``inputs.json:7  message``.
+    warnings : tuple of str
+        What was noticed about an accepted one, in the same form.
+    outputs : int or None
+        How many values the workflow returned.
+    outputs_bytes : int or None
+        The size of their files.
+    waiting : str
+        Why an accepted run is not with Cromwell yet.
+    run_folder, report : str
+        ``s3://`` addresses.
+    """
+
+    kind: Kind
+    notice_id: str
+    run_id: str
+    name: str
+    project: str
+    state: State
+    at: int = 0
+    workflow: str = ""
+    principal: str = ""
+    dropped_at: int = 0
+    submitted_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    calls_done: int | None = None
+    calls_failed: int | None = None
+    calls_total: int | None = None
+    calls_cached: int | None = None
+    still_running: int = 0
+    groups: tuple[Group, ...] = ()
+    failures: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    outputs: int | None = None
+    outputs_bytes: int | None = None
+    waiting: str = ""
+    run_folder: str = ""
+    report: str = ""
+
+    @property
+    def cause(self) -> Cause | None:
+        """The cause to name first, `None` where nothing failed."""
+        if self.groups:
+            return self.groups[0].cause
+        if self.state is State.SYSTEM_ERROR:
+            return Cause.LOST_UPSTREAM
+        if self.state is not State.EXECUTOR_ERROR and self.kind is not Kind.FAILING:
+            return None
+        return Cause.WORKFLOW_ERROR if self.failures else Cause.UNKNOWN
+
+    @property
+    def severity(self) -> Severity:
+        if self.kind is Kind.ACCEPTED:
+            return Severity.WARNING if self.warnings else Severity.INFO
+        if self.kind is Kind.ENDED and self.state in _GENTLE_ENDS:
+            return _GENTLE_ENDS[self.state]
+        return Severity.CRITICAL if self.state is State.SYSTEM_ERROR else Severity.ERROR
+
+
+_GENTLE_ENDS = {State.COMPLETE: Severity.INFO, State.CANCELED: Severity.WARNING}
+
+
+class Mail(NamedTuple):
+    """A plain-text mail."""
+
+    subject: str
+    body: str
+
+
+_WIDTH = 72
+_CAUSES_SHOWN = {Detail.MINIMAL: 3, Detail.STANDARD: 3, Detail.FULL: 5}
+_TAIL_SHOWN = {Detail.MINIMAL: 0, Detail.STANDARD: 8, Detail.FULL: 40}
+_FINDINGS_SHOWN = {Detail.MINIMAL: 10, Detail.STANDARD: 20, Detail.FULL: 100}
+_MESSAGES_SHOWN = {Detail.MINIMAL: 0, Detail.STANDARD: 3, Detail.FULL: 10}
+
+
+def mail(facts: Facts, detail: Detail) -> Mail:
+    """Return a notice as a person reads it.
+
+    The subject is ASCII, shorter than 100 characters, and says no more than
+    `Detail.MINIMAL` allows whatever `detail` is, for it shows on locked phones
+    and in logs of mail servers.
+
+    Parameters
+    ----------
+    facts : Facts
+        What may be said.
+    detail : Detail
+        How much of it this channel may be told.
+    """
+    body = _BODIES[facts.kind](facts, detail)
+    return Mail(ascii_subject(_subject(facts)), "\n".join(body) + "\n")
+
+
+def _subject(facts: Facts) -> str:
+    return f"[{shorten(_ascii_name(facts.project) or 'default', 30)}] {_headline(facts)}"
+
+
+def _headline(facts: Facts) -> str:
+    name = shorten(_ascii_name(facts.name) or f"run {facts.run_id[:8]}", 36)
+    match facts.kind, facts.state:
+        case Kind.ACCEPTED, _:
+            return f"Accepted: {name}"
+        case Kind.REJECTED, _:
+            return f"Not started: {name}, {_problems(facts)}"
+        case Kind.FAILING, _:
+            return f"Failing: {name}, {_what_failed(facts)}"
+        case _, State.COMPLETE:
+            return f"Complete: {name}"
+        case _, State.CANCELED:
+            return f"Canceled: {name}"
+        case _, State.SYSTEM_ERROR:
+            return f"LOST: {name}, {_what_failed(facts)}"
+        case _:
+            return f"FAILED: {name}, {_what_failed(facts)}"
+
+
+def _ascii_name(name: str) -> str:
+    """Return a name in ASCII, empty if that leaves nothing to know it by."""
+    plain = ascii_text(one_line(name))
+    return plain if any(character.isalnum() for character in plain) else ""
+
+
+def _what_failed(facts: Facts) -> str:
+    title = table().meanings[facts.cause or Cause.UNKNOWN].title
+    calls = {group.example.call_id.call for group in facts.groups}
+    if not calls:
+        return title
+    more = len(facts.groups) - 1
+    where = shorten(one_line(facts.groups[0].example.call_id.call), 30)
+    return f"{title} in {where}" + (f" and {plural(more, 'more cause')}" if more else "")
+
+
+# What wrong place a finding names, by how its file is called.
+_PLACES = (("inputs", "inputs"), ("options", "options"), ("labels", "labels"))
+
+
+def _problems(facts: Facts) -> str:
+    places = {_place(finding) for finding in facts.findings}
+    where = f" in {places.pop()}" if len(places) == 1 else ""
+    return plural(len(facts.findings), "problem") + where if facts.findings else "refused"
+
+
+def _place(finding: str) -> str:
+    file = _parted(finding)[0].rpartition("/")[2].lower()
+    for begin, place in _PLACES:
+        if file.startswith(begin):
+            return place
+    return "the WDL" if ".wdl" in file else "the bundle"
+
+
+_FINDING = re.compile(
+    r"(?P<where>\S{1,300}|[^\n]{1,300}?\.\w{1,8}(?::\d{1,9}){0,2})  (?P<message>\S)"
+)
+
+
+def _parted(finding: str) -> tuple[str, str]:
+    """Return the place that a finding begins with, empty if it has none, and its message."""
+    text = clean(finding)
+    if found := _FINDING.match(text):
+        return one_line(found["where"], 120), one_line(text[found.start("message") :], 400)
+    return "", one_line(text, 400)
+
+
+# Bodies
+
+
+def _accepted(facts: Facts, detail: Detail) -> list[str]:
+    lines = [_wrapped(_sentences(_dropped(facts), _sent(facts)))]
+    if facts.warnings:
+        lines += ["", f"{plural(len(facts.warnings), 'warning')}:"]
+        lines += _numbered(facts.warnings, detail)
+    return [*lines, "", *_places_to_look(facts), f"Stop it: dropwell abort {facts.run_id}"]
+
+
+def _dropped(facts: Facts) -> str:
+    who = _who(facts.principal)
+    when = clock(facts.dropped_at, facts.at or None) if facts.dropped_at else ""
+    return " ".join(filter(None, ["Dropped", when, f"by {who}" if who else ""])) + "."
+
+
+def _who(principal: str) -> str:
+    """Return the person or role in a principal such as ``AWS:AROA...:alice@lab.org``."""
+    return one_line(principal.rpartition(":")[2].rpartition("/")[2], 60)
+
+
+def _sent(facts: Facts) -> str:
+    if facts.submitted_at:
+        return f"Cromwell took it {clock(facts.submitted_at, facts.at or None)}."
+    if facts.waiting:
+        return f"Not with Cromwell yet: {one_line(facts.waiting)}. It is sent as soon as it can be."
+    return "It will be sent to Cromwell."
+
+
+def _failing(facts: Facts, detail: Detail) -> list[str]:
+    into = _length(facts, facts.at)
+    opening = _sentences(
+        f"A failure that will not be retried, {clock(facts.at)}"
+        if facts.at
+        else "A lasting failure",
+        f", {into} into the run." if into else ".",
+        joint="",
+    )
+    running = (
+        f"{plural(facts.still_running, 'job')} still running, billed until they end."
+        if facts.still_running
+        else ""
+    )
+    return [
+        _wrapped(_sentences(opening, _progress(facts), running)),
+        "",
+        *_failures(facts, detail),
+        *_places_to_look(facts),
+        *([f"Stop the rest: dropwell abort {facts.run_id}"] if facts.still_running else []),
+    ]
+
+
+def _ended(facts: Facts, detail: Detail) -> list[str]:
+    match facts.state:
+        case State.COMPLETE:
+            return _complete(facts)
+        case State.CANCELED:
+            return _canceled(facts)
+        case State.SYSTEM_ERROR:
+            return _lost(facts)
+        case _:
+            opening = _sentences(_when_ended("Ended", facts), _progress(facts))
+            return [_wrapped(opening), "", *_failures(facts, detail), *_places_to_look(facts)]
+
+
+def _complete(facts: Facts) -> list[str]:
+    lines = [_wrapped(_sentences(_when_ended("Ended", facts), _progress(facts)))]
+    if facts.outputs:
+        amount = f", {size(facts.outputs_bytes)}" if facts.outputs_bytes else ""
+        lines += ["", f"Outputs: {facts.outputs:,}{amount}"]
+        if facts.run_folder:
+            lines.append(f"Listed in: {facts.run_folder.rstrip('/')}/outputs.json")
+    return [*lines, "", *_places_to_look(facts)]
+
+
+def _canceled(facts: Facts) -> list[str]:
+    opening = _sentences(_when_ended("Canceled", facts), _progress(facts))
+    if not facts.submitted_at:
+        after = "It had not been sent to Cromwell: nothing ran, nothing was charged."
+    elif facts.still_running:
+        jobs = plural(facts.still_running, "job")
+        after = f"{jobs} still to stop, billed until they end."
+    else:
+        after = "Nothing of it runs any more."
+    again = "Drop it again if it should run after all; finished calls come from cache."
+    return [_wrapped(_sentences(opening, after, again)), "", *_places_to_look(facts)]
+
+
+def _lost(facts: Facts) -> list[str]:
+    meaning = table().meanings[Cause.LOST_UPSTREAM]
+    running = (
+        f"{plural(facts.still_running, 'job')} of it may still run in AWS Batch, and are billed:"
+        " end them there."
+        if facts.still_running
+        else ""
+    )
+    opening = _sentences(
+        _when_ended("Given up", facts),
+        "Cromwell took this run, and now says that it knows no such run.",
+        _progress(facts),
+    )
+    why = "Why: its database was probably replaced or restored. The pipeline is not at fault."
+    return [
+        _wrapped(opening),
+        "",
+        _wrapped(why),
+        _wrapped(f"Who acts: {meaning.actor}. Next: {meaning.next_step}"),
+        *([_wrapped(running)] if running else []),
+        "",
+        *_places_to_look(facts),
+    ]
+
+
+def _rejected(facts: Facts, detail: Detail) -> list[str]:
+    lines = [_wrapped("Nothing ran, nothing was charged. Your file is kept.")]
+    lines += _numbered(facts.findings, detail)
+    if facts.failures:
+        lines += _cromwell_says(facts.failures, detail)
+    lines.append(
+        _labelled("Fix and drop again. Report and bundle", facts.report or facts.run_folder)
+    )
+    who = _dropped(facts)
+    return [*lines, *([_wrapped(who)] if who != "Dropped." else []), f"Drop: {facts.run_id}"]
+
+
+_BODIES = {
+    Kind.ACCEPTED: _accepted,
+    Kind.FAILING: _failing,
+    Kind.ENDED: _ended,
+    Kind.REJECTED: _rejected,
+}
+
+
+# Parts of bodies
+
+
+def _failures(facts: Facts, detail: Detail) -> list[str]:
+    """Return the blocks that say why, an empty line after each."""
+    if not facts.groups:
+        return _failures_without_calls(facts, detail)
+    shown = facts.groups[: _CAUSES_SHOWN[detail]]
+    several = len(facts.groups) > 1
+    lines: list[str] = []
+    for number, group in enumerate(shown, 1):
+        if several:
+            lines.append(f"Cause {number} of {len(facts.groups)}, {plural(group.count, 'call')}:")
+        lines += [*_failure(group, detail), ""]
+    if hidden := len(facts.groups) - len(shown):
+        lines += [f"And {plural(hidden, 'more cause')}: see the run folder.", ""]
+    return lines
+
+
+_HOW_SURE = {"sure": "Why", "likely": "Why (likely)", "guess": "Why (a guess)"}
+
+
+def _failure(group: Group, detail: Detail) -> list[str]:
+    call = group.example
+    evidence = [
+        hushed(text) for text in call.evidence if detail is not Detail.MINIMAL or '"' not in text
+    ]
+    lines = [_wrapped(f"{_HOW_SURE[call.confidence]}: {one_line(call.call_id.label)} {call.why}")]
+    if group.count > 1:
+        alike = f"{plural(group.count, 'call')} failed alike"
+        which = one_line(group.shards, 120)
+        lines.append(_wrapped(f"{alike}: {which}" if which else alike))
+    if evidence:
+        lines.append(_wrapped(f"Evidence: {'; '.join(evidence)}"))
+    lines.append(_wrapped(f"Who acts: {call.actor}. Next: {call.next_step}"))
+    if detail is Detail.FULL:
+        lines.append(f"Rule: {call.rule or 'none'}  Signature: {call.signature}")
+    return lines + _last_words(call, detail) + _where_it_lies(call, detail)
+
+
+def _last_words(call: CallSummary, detail: Detail) -> list[str]:
+    count = _TAIL_SHOWN[detail]
+    if not count or not call.tail:
+        return []
+    lines = [hushed(line) for line in call.tail[-count:]]
+    return [f"Last lines of {call.tail_of}:", *(f"  {line}".rstrip() for line in lines)]
+
+
+def _where_it_lies(call: CallSummary, detail: Detail) -> list[str]:
+    log = " ".join(filter(None, [call.log_group, call.log_stream])) if call.log_stream else ""
+    full = detail is Detail.FULL
+    return [
+        _labelled(label, place)
+        for label, place in (
+            ("Stderr", call.stderr_url if detail is not Detail.MINIMAL else ""),
+            ("Stdout", call.stdout_url if full else ""),
+            ("Log", log),
+            ("Batch job", call.job_id if full else ""),
+        )
+        if place
+    ]
+
+
+def _failures_without_calls(facts: Facts, detail: Detail) -> list[str]:
+    verdict = judge(Evidence(cromwell_message=facts.failures[0] if facts.failures else ""))
+    why = "Cromwell could not go on" if facts.failures else "nothing that was found says"
+    lines = [_wrapped(f"Why: {why}")]
+    lines += _cromwell_says(facts.failures, detail)
+    return [*lines, _wrapped(f"Who acts: {verdict.actor}. Next: {verdict.next_step}"), ""]
+
+
+def _cromwell_says(messages: Sequence[str], detail: Detail) -> list[str]:
+    if detail is Detail.MINIMAL or not messages:
+        return []
+    said = [one_line(message, 500) for message in dict.fromkeys(messages)]
+    shown = said[: _MESSAGES_SHOWN[detail]]
+    more = [f"  and {len(said) - len(shown)} more"] if len(said) > len(shown) else []
+    return ["Cromwell says:", *(_wrapped(text, "  ", "  ") for text in shown), *more]
+
+
+def _numbered(findings: Sequence[str], detail: Detail) -> list[str]:
+    """Return findings as a numbered list; where no inputs may be told, only their places."""
+    shown = findings[: _FINDINGS_SHOWN[detail]]
+    lines = []
+    for number, finding in enumerate(shown, 1):
+        where, message = _parted(finding)
+        if detail is Detail.MINIMAL:
+            text = where or "the bundle"
+        else:
+            text = f"{where}  {message}" if where else message
+        lead = f"{number}. "
+        lines.append(_wrapped(text, lead, " " * len(lead)))
+    if hidden := len(findings) - len(shown):
+        lines.append(f"And {hidden:,} more: see the report.")
+    return lines
+
+
+def _places_to_look(facts: Facts) -> list[str]:
+    workflow = f"  Workflow: {one_line(facts.workflow, 60)}" if facts.workflow else ""
+    return [
+        f"Run: {facts.run_id}{workflow}",
+        *([_labelled("Run folder", facts.run_folder)] if facts.run_folder else []),
+        *([_labelled("Report", facts.report)] if facts.report else []),
+    ]
+
+
+def _when_ended(word: str, facts: Facts) -> str:
+    if not facts.ended_at:
+        return f"{word}."
+    length = _length(facts, facts.ended_at)
+    return f"{word} {clock(facts.ended_at)}" + (f" after {length}." if length else ".")
+
+
+def _length(facts: Facts, until: int) -> str:
+    since = facts.started_at or facts.submitted_at or facts.dropped_at
+    return duration(until - since) if since and until >= since else ""
+
+
+def _progress(facts: Facts) -> str:
+    """Return how far the run came: ``337 of 340 calls done; 3 failed, 1 cause.``"""
+    if not facts.calls_total or facts.calls_done is None:
+        return ""
+    done = f"{facts.calls_done:,} of {plural(facts.calls_total, 'call')} done"
+    if facts.calls_cached:
+        done += f", {facts.calls_cached:,} of them from cache"
+    if facts.calls_failed:
+        done += f"; {facts.calls_failed:,} failed"
+        if facts.groups:
+            done += f", {plural(len(facts.groups), 'cause')}"
+    return f"{done}."
+
+
+def _sentences(*parts: str, joint: str = " ") -> str:
+    return joint.join(part for part in parts if part)
+
+
+def _wrapped(text: str, first: str = "", rest: str = "") -> str:
+    """Return text in lines that a small screen shows whole, addresses left in one piece."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _labelled(label: str, place: str) -> str:
+    return f"{label}: {place}"
+
+
+# The machine's face
+
+
+_DETAIL_TYPES = {
+    Kind.ACCEPTED: "Run State Change",
+    Kind.ENDED: "Run State Change",
+    Kind.FAILING: "Run Failing",
+    Kind.REJECTED: "Drop Rejected",
+}
+_CAUSES_IN_EVENT = 20
+
+
+def event(facts: Facts) -> tuple[str, dict[str, Any]]:
+    """Return a notice as a machine reads it: an event's detail type and detail.
+
+    Its form is fixed by a JSON Schema a detail type (``schemas/``). It carries
+    no log text, no inputs and nothing of what a task wrote.
+
+    Returns
+    -------
+    detail_type : str
+        ``Run State Change``, ``Run Failing`` or ``Drop Rejected``.
+    detail : dict
+        ``{"metadata": {...}, "data": {...}}``.
+    """
+    data: dict[str, Any] = {
+        "run_id": facts.run_id,
+        "name": one_line(facts.name),
+        "project": one_line(facts.project),
+        "workflow": one_line(facts.workflow),
+        "state": facts.state.value,
+        "severity": facts.severity.value,
+        "dropped_by": _who(facts.principal),
+        "dropped_at": iso(facts.dropped_at) if facts.dropped_at else None,
+        "run_folder": facts.run_folder,
+        "report": facts.report,
+    }
+    if facts.kind is Kind.REJECTED:
+        data["problems"] = len(facts.findings)
+    else:
+        data |= {
+            "submitted_at": iso(facts.submitted_at) if facts.submitted_at else None,
+            "started_at": iso(facts.started_at) if facts.started_at else None,
+            "ended_at": iso(facts.ended_at) if facts.ended_at else None,
+            "calls": _calls(facts),
+            "cause": facts.cause.value if facts.cause else None,
+            "failures": [_group(group) for group in facts.groups[:_CAUSES_IN_EVENT]],
+            "warnings": len(facts.warnings) or None,
+        }
+    metadata = {"version": "1", "id": facts.notice_id, "kind": facts.kind.value}
+    if facts.at:
+        metadata["time"] = iso(facts.at)
+    known = {name: value for name, value in data.items() if value not in (None, "", [], {})}
+    return _DETAIL_TYPES[facts.kind], {"metadata": metadata, "data": known}
+
+
+def _calls(facts: Facts) -> dict[str, int]:
+    counts = {
+        "total": facts.calls_total,
+        "done": facts.calls_done,
+        "failed": facts.calls_failed,
+        "cached": facts.calls_cached,
+        "running": facts.still_running or None,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+_ACTOR_NAMES = {actor: actor.name for actor in Actor}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "signature": group.signature,
+        "cause": group.cause.value,
+        "confidence": group.example.confidence,
+        "actor": _ACTOR_NAMES[group.example.actor],
+        "count": group.count,
+        "call": one_line(group.example.call_id.call),
+    }
+
+
+def attributes(facts: Facts) -> dict[str, str]:
+    """Return the message attributes by which subscribers filter; empty ones left out.
+
+    ``kind``, ``state``, ``severity``, ``cause``, ``workflow`` and ``project``.
+    """
+    values = {
+        "kind": facts.kind.value,
+        "state": facts.state.value,
+        "severity": facts.severity.value,
+        "cause": facts.cause.value if facts.cause else "",
+        "workflow": one_line(facts.workflow),
+        "project": one_line(facts.project),
+    }
+    return {name: value for name, value in values.items() if value}
