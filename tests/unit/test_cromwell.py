@@ -20,13 +20,12 @@ import pytest
 from dropwell.calls import CallId
 from dropwell.cromwell import (
     Cromwell,
-    FailedCall,
     Feature,
-    Submission,
     TooOld,
     require,
 )
 from dropwell.errors import CromwellAway, Final, Refused, UnclearRefusal, UnknownRun
+from dropwell.ports import FailedCall, Submission
 from tests.stubs.cromwell import CromwellStub, Mode
 
 RUN = "e6236763-c518-41d0-9688-432549a8bf7d"
@@ -45,7 +44,8 @@ def cromwell(stub: CromwellStub) -> Cromwell:
 
 
 def submission(run_id: str = RUN, **changes: object) -> Submission:
-    return Submission(**{"run_id": run_id, "source": "version 1.0\nworkflow w {}", **changes})
+    plain = {"source": "version 1.0\nworkflow w {}", "inputs": {}, "options": {}, "labels": {}}
+    return Submission(**{"run_id": run_id, **plain, **changes})
 
 
 def failure(message: str, *causes: dict) -> dict:
@@ -465,8 +465,8 @@ class TestWhyItFailed:
         )
         (call,) = cromwell.failed_jobs(RUN)
         assert call == FailedCall(
-            workflow_id=RUN,
             fqn="w.align",
+            call_id=CallId(RUN, "align"),
             messages=("Job w.align:NA:1 exited with return code 3",),
             execution_status="Failed",
             return_code=3,
@@ -474,7 +474,6 @@ class TestWhyItFailed:
             stdout="s3://b/out",
             stderr="s3://b/err",
         )
-        assert call.call_id == CallId(RUN, "align")
 
     def test_a_shard_that_failed_before_the_last_is_not_missed(self, cromwell, stub):
         shards = [DONE | {"shardIndex": 0}, failed(shardIndex=1), DONE | {"shardIndex": 2}]
@@ -490,7 +489,7 @@ class TestWhyItFailed:
         first = failed("killed", executionStatus="RetryableFailure", retryableFailure=True)
         stub.fail(RUN, calls={"w.align": [first, failed("again", attempt=2)]})
         calls = cromwell.failed_jobs(RUN)
-        assert [(call.call_id.attempt, call.retryable) for call in calls] == [(1, True), (2, False)]
+        assert [(call.call_id.attempt, call.lasting) for call in calls] == [(1, False), (2, True)]
         assert [call.execution_status for call in calls] == ["RetryableFailure", "Failed"]
 
     def test_a_call_within_a_sub_workflow_bears_that_workflows_id(self, cromwell, stub):
@@ -505,8 +504,8 @@ class TestWhyItFailed:
         retried = failed(retryableFailure=True, executionStatus="RetryableFailure")
         inner = {"id": SUB, "calls": {"prep.trim": [retried]}}
         stub.fail(RUN, calls={"w.prep": [failed("bad inputs", subWorkflowMetadata=inner)]})
-        calls = {call.call_id: call.retryable for call in cromwell.failed_jobs(RUN)}
-        assert calls == {CallId(SUB, "trim"): True, CallId(RUN, "prep"): False}
+        calls = {call.call_id: call.lasting for call in cromwell.failed_jobs(RUN)}
+        assert calls == {CallId(SUB, "trim"): False, CallId(RUN, "prep"): True}
 
     @pytest.mark.parametrize("mode", [Mode.ERROR, Mode.HTML, Mode.RESET, Mode.MISPLACED])
     def test_without_the_details_the_failures_are_still_told(self, cromwell, stub, mode):

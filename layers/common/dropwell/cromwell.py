@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from ssl import SSLContext
 from typing import Any
@@ -35,6 +35,7 @@ from dropwell.errors import (
     UnclearRefusal,
     UnknownRun,
 )
+from dropwell.ports import FailedCall, Submission
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
@@ -102,75 +103,6 @@ def require(version: str, *features: Feature) -> None:
                 f"This Cromwell is {version}; {what} needs {since} or later."
                 " Upgrade Cromwell, or do without."
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What is posted to Cromwell to start a run.
-
-    Parameters
-    ----------
-    run_id : str
-        The id that the run shall have.
-    source : str
-        The main WDL.
-    inputs, options, labels : mapping
-        As Cromwell takes them.
-    dependencies : bytes or None
-        A zip of what the main WDL imports.
-    on_hold : bool
-        Wait until `Cromwell.release`.
-    """
-
-    run_id: str
-    source: str
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    options: Mapping[str, Json] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    dependencies: bytes | None = None
-    on_hold: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedCall:
-    """An attempt of a call that failed, as Cromwell tells it.
-
-    Parameters
-    ----------
-    workflow_id : str
-        The workflow that directly holds the call: the run or a sub-workflow of it.
-    fqn : str
-        Cromwell's name for the call, ``workflow.alias``.
-    shard, attempt : int
-        As in `CallId`.
-    messages : tuple of str
-        Why, from the outermost message to its causes, each once.
-    retryable : bool
-        Cromwell tries again with a new attempt: not yet a failure of the call.
-    execution_status : str
-        Cromwell's ``Failed`` or ``RetryableFailure``.
-    job_id, stdout, stderr : str
-        AWS Batch's id, and S3 addresses; empty where Cromwell does not tell.
-    return_code : int or None
-        Cromwell's. A 1 may mean that there was no rc file
-        (AwsBatchAsyncBackendJobExecutionActor.scala, line 988).
-    """
-
-    workflow_id: str
-    fqn: str
-    shard: int = UNSCATTERED
-    attempt: int = 1
-    messages: tuple[str, ...] = ()
-    retryable: bool = False
-    execution_status: str = ""
-    return_code: int | None = None
-    job_id: str = ""
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def call_id(self) -> CallId:
-        return CallId(self.workflow_id, self.fqn.rpartition(".")[2], self.shard, self.attempt)
 
 
 class Cromwell:
@@ -318,14 +250,18 @@ class Cromwell:
         told = self._metadata(
             run_id, "failures", "retryableFailure", "subWorkflowId", expand_sub_workflows=True
         )
-        found = {call.call_id: call for call in _failed_calls(told, run_id)}
-        if found:
-            for call in self._failed_jobs(run_id):
-                if listed := found.get(call.call_id):
-                    found[call.call_id] = replace(
-                        call, messages=listed.messages or call.messages, retryable=listed.retryable
-                    )
-        return list(found.values())
+        failed = _failed_calls(told, run_id)
+        if not failed:
+            return []
+        fuller = {call.call_id: call for call in self._failed_jobs(run_id)}
+        return [
+            replace(
+                fuller.get(call.call_id, call),
+                execution_status=call.execution_status,
+                messages=call.messages,
+            )
+            for call in failed
+        ]
 
     def failures(self, run_id: str) -> tuple[str, ...]:
         """Return why a run failed as a whole, from the outermost message to its causes.
@@ -625,25 +561,27 @@ def _failed_calls(metadata: Mapping[str, Json], workflow_id: str) -> list[Failed
             sub_workflow = entry.get("subWorkflowMetadata")
             inside = _failed_calls(sub_workflow, "") if isinstance(sub_workflow, dict) else []
             failed += inside
-            if entry.get("failures") and all(call.retryable for call in inside):
+            if entry.get("failures") and not any(call.lasting for call in inside):
                 failed.append(_failed_call(workflow_id, fqn, entry))
     return failed
 
 
 def _failed_call(workflow_id: str, fqn: str, entry: Mapping[str, Json]) -> FailedCall:
-    status = _text(entry.get("executionStatus"))
-    retryable = entry.get("retryableFailure") is True or status == "RetryableFailure"
     shard, attempt = _whole(entry.get("shardIndex")), _whole(entry.get("attempt"))
     return FailedCall(
-        workflow_id=workflow_id,
         fqn=fqn,
-        shard=UNSCATTERED if shard is None else shard,
-        attempt=attempt or 1,
-        messages=_messages(entry.get("failures")),
-        retryable=retryable,
-        execution_status=status or ("RetryableFailure" if retryable else "Failed"),
+        call_id=CallId(
+            workflow_id=workflow_id,
+            call=fqn.rpartition(".")[2],
+            shard=UNSCATTERED if shard is None else shard,
+            attempt=attempt or 1,
+        ),
+        # What Cromwell writes together with retryableFailure (CallMetadataHelper.scala).
+        execution_status=_text(entry.get("executionStatus"))
+        or ("RetryableFailure" if entry.get("retryableFailure") is True else "Failed"),
         return_code=_whole(entry.get("returnCode")),
         job_id=_text(entry.get("jobId")),
+        messages=_messages(entry.get("failures")),
         stdout=_text(entry.get("stdout")),
         stderr=_text(entry.get("stderr")),
     )
