@@ -1,12 +1,13 @@
-"""The files we leave beside a bundle for its owner: receipt, status, and the report of a rejection."""
+"""The files we leave beside a bundle for its owner: receipt, status, report of a rejection."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dropwell.ports import FailedCall
 from dropwell.preflight import Finding, Severity
 from dropwell.runs import Run
 
@@ -119,3 +120,34 @@ def _listed(findings: Sequence[Finding]) -> list[str]:
 def _escaped(text: str) -> str:
     """Return text in which Markdown finds nothing to do."""
     return "".join("\\" + mark if mark in "\\`*_[]<>#|" else mark for mark in text)
+
+
+def outputs_page(outputs: Mapping[str, Any]) -> str:
+    """Return ``outputs.json``: the run's outputs as Cromwell gives them."""
+    return json.dumps(outputs, indent=2, ensure_ascii=False) + "\n"
+
+
+def failed_calls_page(calls: Sequence[FailedCall]) -> str:
+    """Return ``failures/calls.json``: the calls that failed, in Cromwell's words."""
+    return (
+        json.dumps(
+            [
+                {
+                    "call": call.fqn,
+                    "workflow_id": call.call_id.workflow_id,
+                    "shard": call.call_id.shard,
+                    "attempt": call.call_id.attempt,
+                    "execution_status": call.execution_status,
+                    "return_code": call.return_code,
+                    "job_id": call.job_id,
+                    "messages": list(call.messages),
+                    "stdout": call.stdout,
+                    "stderr": call.stderr,
+                }
+                for call in calls
+            ],
+            indent=2,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )

@@ -85,6 +85,7 @@ class StatusWatcherSettings(_Settings):
     sighting_queue_url: str
     diagnosis_queue_url: str
     drop_queue_url: str
+    script_bucket: str
     lease_seconds: int
     visibility_seconds: int
 
@@ -94,5 +95,6 @@ class LogRouterSettings(_Settings):
     diagnosis_queue_url: str
     mail_topic_arn: str
     bus_name: str
+    script_bucket: str
     batch_log_group: str
     notice_detail: str

@@ -32,7 +32,7 @@ from dropwell.ports import Bucket, Cromwell, Submission, Table
 from dropwell.preflight import Finding, Severity
 from dropwell.records import put_same_bytes
 from dropwell.reports import receipt, rejection_page, rejection_record, status_page
-from dropwell.runs import Due, Run, State, next_try, state_of
+from dropwell.runs import Due, Run, State, next_try
 
 FIRST_POLL = 20
 """Seconds until Cromwell is first asked about a run that no job event has told of."""
@@ -263,14 +263,18 @@ def _refused(words: str) -> Finding:
 
 
 def _accept(run: Run, status: str, desk: Desk, now: int) -> Run:
+    # Whatever Cromwell says beyond these two, the next poll turns, with all that
+    # belongs to it.
+    held = status == "On Hold"
+
     def accepted(known: Run) -> Run | None:
         if _decided(known):
             return None
-        state = State.CANCELING if known.abort_at else state_of(status) or State.QUEUED
+        state = State.PAUSED if held else State.QUEUED
         return replace(
             _with_bundle(known, run),
-            state=known.state if state is State.QUEUED else state,
-            cromwell_status=known.cromwell_status or "Submitted",
+            state=State.CANCELING if known.abort_at else state,
+            cromwell_status="On Hold" if held else "Submitted",
             submitted_at=now,
             waiting="",
         ).due(Due.POLL, now + FIRST_POLL)
@@ -279,7 +283,7 @@ def _accept(run: Run, status: str, desk: Desk, now: int) -> Run:
         desk.table, run, accepted, notice=Kind.ACCEPTED, now=now, also=[put_same_bytes(run)]
     )
     if run.abort_at:
-        _abort_quietly(run, desk)
+        pass_on_abort(run, desk.cromwell)
     return run
 
 
@@ -296,10 +300,10 @@ def _with_bundle(known: Run, run: Run) -> Run:
     )
 
 
-def _abort_quietly(run: Run, desk: Desk) -> None:
-    """Pass an abort on; the polls do it again until Cromwell confirms."""
+def pass_on_abort(run: Run, cromwell: Cromwell) -> None:
+    """Tell Cromwell to abort; while it is away, the polls say it again."""
     try:
-        desk.cromwell.abort(run.run_id)
+        cromwell.abort(run.run_id)
     except (CromwellAway, UnknownRun):
         return
 
@@ -342,31 +346,30 @@ def _call_off(run: Run, desk: Desk, now: int) -> Run:
 
 
 def canceled(run: Run, table: Table, now: int) -> Run:
-    """Record that a run ended before anything was posted."""
+    """Record that a run ended before anything was posted, unless somebody began since."""
 
     def ended(known: Run) -> Run | None:
-        if _decided(known):
+        if _decided(known) or known.tries != run.tries:
             return None
         return replace(known, state=State.CANCELED, ended_at=now, waiting="").due(None)
 
-    run, _ = ledger.change(table, run, ended, notice=Kind.ENDED, now=now)
-    return run
+    return ledger.change(table, run, ended, notice=Kind.ENDED, now=now)[0]
 
 
 def _reject(run: Run, findings: list[Finding] | tuple[Finding, ...], desk: Desk, now: int) -> Run:
     """Write the report, then record the rejection: a record never lacks its report."""
-    run = replace(run, state=State.REJECTED, ended_at=now, findings=_told(tuple(findings)))
-    desk.inbox.put(run.folder + "report.json", rejection_record(run, findings))
-    desk.inbox.put(run.folder + "report.md", rejection_page(run, findings), "text/markdown")
+    told = replace(run, state=State.REJECTED, ended_at=now, findings=_told(tuple(findings)))
+    desk.inbox.put(told.folder + "report.json", rejection_record(told, findings))
+    desk.inbox.put(told.folder + "report.md", rejection_page(told, findings), "text/markdown")
 
     def rejected(known: Run) -> Run | None:
         if _decided(known):
             return None
         return replace(
-            _with_bundle(known, run),
-            state=State.REJECTED,
-            ended_at=now,
-            findings=run.findings,
+            _with_bundle(known, told),
+            state=told.state,
+            ended_at=told.ended_at,
+            findings=told.findings,
             waiting="",
         ).due(None)
 

@@ -1,0 +1,115 @@
+"""Lambda entry point: return codes and failed jobs to summaries, notices to people."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from dropwell.aws import events
+from dropwell.aws.buckets import Bucket
+from dropwell.aws.bus import Bus
+from dropwell.aws.logs import LogGroup
+from dropwell.aws.queues import Queue
+from dropwell.aws.tables import Table
+from dropwell.aws.topics import Topic
+from dropwell.calls import place_of_rc_key
+from dropwell.diagnosis import Bench, diagnose_jobs, diagnose_return_code
+from dropwell.notices import Detail
+from dropwell.settings import LogRouterSettings
+from dropwell.telling import Voice, tell
+
+logger = Logger()
+metrics = Metrics()
+
+
+@cache
+def doors() -> tuple[Bench, Voice]:
+    settings = LogRouterSettings.of(os.environ)
+    s3 = boto3.client("s3")
+    table = Table(boto3.client("dynamodb"), settings.table_name, keep=settings.retention_seconds)
+    inbox = Bucket(s3, settings.inbox_bucket)
+    bench = Bench(
+        table=table,
+        inbox=inbox,
+        workflows=Bucket(s3, settings.workflow_bucket),
+        scripts=Bucket(s3, settings.script_bucket),
+        logs=LogGroup(boto3.client("logs"), settings.batch_log_group),
+    )
+    voice = Voice(
+        table=table,
+        inbox=inbox,
+        mails=Topic(boto3.client("sns"), settings.mail_topic_arn),
+        bus=Bus(boto3.client("events"), settings.bus_name),
+        later=Queue(boto3.client("sqs"), settings.diagnosis_queue_url),
+        detail=Detail(settings.notice_detail),
+    )
+    return bench, voice
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    from_stream = "dynamodb" in event["Records"][0]
+    kind = EventType.DynamoDBStreams if from_stream else EventType.SQS
+    processor = BatchProcessor(event_type=kind, raise_on_entire_batch_failure=False)
+    door = _notice_recorded if from_stream else _message
+    return process_partial_response(
+        event=event,
+        record_handler=lambda record: door(record.raw_event),
+        processor=processor,
+        context=context,
+    )
+
+
+def _notice_recorded(record: dict[str, Any]) -> None:
+    keys = record["dynamodb"]["Keys"]
+    _tell(keys["pk"]["S"], keys["sk"]["S"])
+
+
+def _message(record: dict[str, Any]) -> None:
+    body = json.loads(record["body"])
+    if asked := body.get("notice"):
+        _tell(asked["run_id"], asked["sk"])
+    elif failed := body.get("failed"):
+        count = diagnose_jobs(failed["run_id"], failed["job_ids"], doors()[0], now=_now())
+        _did("jobs looked at", "FailedJobs", count, run_id=failed["run_id"])
+    else:
+        _return_code_appeared(body)
+
+
+def _return_code_appeared(body: dict[str, Any]) -> None:
+    seen = events.object_created(body)
+    place = place_of_rc_key(seen.bucket, seen.key)
+    if place is None:
+        _did("no return code of Cromwell's", "ReturnCodesIgnored")
+        return
+    found = diagnose_return_code(place, doors()[0], now=_now())
+    name = f"ReturnCodes{found.value.title()}"
+    _did(f"return code: {found.value}", name, run_id=place.run_id, call=str(place.call_id))
+
+
+def _tell(run_id: str, sk: str) -> None:
+    told = tell((run_id, sk), doors()[1], now=_now())
+    _did(f"notice {told.value}", f"Notices{told.value.title()}", run_id=run_id, notice=sk)
+
+
+def _did(what: str, metric: str, count: int = 1, **keys: str) -> None:
+    logger.info(what, extra=keys)
+    metrics.add_metric(name=metric, unit=MetricUnit.Count, value=count)
+
+
+def _now() -> int:
+    return int(time.time())

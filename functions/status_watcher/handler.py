@@ -1,0 +1,97 @@
+"""Lambda entry point: what Batch says of jobs, requests to poll, and the sweep on its schedule."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from dropwell.aws import events
+from dropwell.aws.batch import Jobs
+from dropwell.aws.buckets import Bucket
+from dropwell.aws.queues import Queue
+from dropwell.aws.tables import Table
+from dropwell.cromwell import Cromwell
+from dropwell.errors import BadEvent, CromwellAway
+from dropwell.settings import StatusWatcherSettings
+from dropwell.tracking import Heard, Watch, poll, sweep, track
+
+logger = Logger()
+metrics = Metrics()
+
+
+@cache
+def watch() -> Watch:
+    settings = StatusWatcherSettings.of(os.environ)
+    sqs, s3 = boto3.client("sqs"), boto3.client("s3")
+    return Watch(
+        table=Table(boto3.client("dynamodb"), settings.table_name, keep=settings.retention_seconds),
+        inbox=Bucket(s3, settings.inbox_bucket),
+        scripts=Bucket(s3, settings.script_bucket),
+        cromwell=Cromwell(settings.cromwell_url),
+        jobs=Jobs(boto3.client("batch")),
+        wakeups=Queue(sqs, settings.sighting_queue_url),
+        diagnoses=Queue(sqs, settings.diagnosis_queue_url),
+        drops=Queue(sqs, settings.drop_queue_url),
+        visible_after=settings.visibility_seconds,
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    now = int(time.time())
+    if "Records" not in event:
+        _count(sweep(watch(), now=now))
+        return {"batchItemFailures": []}
+    sightings: list[Heard] = []
+    polls: dict[str, str] = {}
+    unreadable: list[str] = []
+    for record in event["Records"]:
+        message_id, body = record["messageId"], json.loads(record["body"])
+        if "poll" in body:
+            polls[body["poll"]] = message_id
+            continue
+        try:
+            if seen := events.sighting(body):
+                sightings.append(Heard(message_id, seen))
+        except BadEvent as error:
+            logger.error("unreadable event", message_id=message_id, reason=str(error))
+            unreadable.append(message_id)
+    tally = track(sightings, watch(), now=now)
+    turned = _poll(list(polls), now)
+    _count(
+        {
+            "sightings_kept": tally.kept,
+            "sightings_stale": tally.stale,
+            "sightings_unattributed": tally.unattributed,
+            "events_unreadable": len(unreadable),
+            "runs_turned": turned,
+        }
+    )
+    failed = [*unreadable, *sorted(tally.failed_messages)]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _poll(run_ids: list[str], now: int) -> int:
+    """Poll those that are due; while Cromwell is away they stay due, and the sweep asks again."""
+    try:
+        return poll(run_ids, watch(), now=now)
+    except CromwellAway as away:
+        logger.warning("Cromwell is away", reason=str(away))
+        return 0
+
+
+def _count(counts: Mapping[str, int]) -> None:
+    logger.info("watched", extra=dict(counts))
+    for name, count in counts.items():
+        pascal = "".join(part.title() for part in name.split("_"))
+        metrics.add_metric(name=pascal, unit=MetricUnit.Count, value=count)
