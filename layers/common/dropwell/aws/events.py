@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -271,14 +271,16 @@ def _environment(container: Mapping[str, Json]) -> dict[str, str]:
 def _version(value: Json) -> str | None:
     # "null" names the one version of an object written while versioning was off:
     # it tells one writing from the next no better than nothing does.
-    return None if value in (None, "", "null") else _text(value)
+    version_id = _text(value)
+    return None if version_id in ("", "null") else version_id
 
 
 def _seconds(value: Json) -> int:
     try:
-        return int(datetime.fromisoformat(value).timestamp())
-    except (TypeError, ValueError, OverflowError):
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
         return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _mib(value: str | None) -> int | None:
