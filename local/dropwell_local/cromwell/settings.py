@@ -1,0 +1,127 @@
+"""What the local server can be told, on the command line or from Python."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the local Cromwell behaves; times are seconds.
+
+    Parameters
+    ----------
+    data : Path
+        Where it keeps its database and what workflows leave on this machine.
+    root : str
+        ``backend…config.root``: where calls' files go.
+    script_bucket : str
+        ``scriptBucketName``.
+    events : tuple of str
+        Where Batch's events go: ``bus`` is whatever the rules of the default event bus
+        say, a URL is that queue, anything else a file that gets one envelope a line.
+    port : int
+        On 127.0.0.1; 0 is any free one.
+    launch_interval : float
+        One waiting workflow starts at a time, this far apart (Cromwell: 20).
+    visibility_lag : float
+        How long reads answer 404 after a submission (Cromwell: up to about 10).
+    poll_lag : float
+        How long after the last job a workflow is seen to have ended (Cromwell: up to 300).
+    max_workflows : int
+        How many run at once.
+    vcpus, memory_mib : int
+        The compute environment that all workflows share.
+    tags : bool
+        ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
+    max_request_mib : int
+        ``akka.http.server.parsing.max-content-length``.
+    delivery_patience : float
+        How long an event waits for a queue that cannot be reached before it is lost.
+    logs : bool
+        Whether jobs' logs are written to CloudWatch Logs.
+    region, account : str
+        In the ARNs of jobs.
+    """
+
+    data: Path
+    root: str
+    script_bucket: str
+    events: tuple[str, ...] = ("bus",)
+    port: int = 0
+    launch_interval: float = 0.5
+    visibility_lag: float = 2.0
+    poll_lag: float = 1.0
+    max_workflows: int = 4
+    vcpus: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
+    memory_mib: int = field(
+        default_factory=lambda: (
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5 >> 20
+        )
+    )
+    tags: bool = True
+    max_request_mib: int = 64
+    delivery_patience: float = 60.0
+    logs: bool = True
+    region: str = field(default_factory=lambda: os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
+    account: str = "123456789012"
+    queue: str = "dropwell"
+
+    @property
+    def queue_arn(self) -> str:
+        return f"arn:aws:batch:{self.region}:{self.account}:job-queue/{self.queue}"
+
+    def arguments(self) -> list[str]:
+        """Return the command line that says the same."""
+        words = [f"--events={where}" for where in self.events]
+        for name in _PLAIN:
+            words.append(f"--{name.replace('_', '-')}={getattr(self, name)}")
+        words += [] if self.tags else ["--no-tags"]
+        words += [] if self.logs else ["--no-logs"]
+        return words
+
+
+_PLAIN: dict[str, type] = {
+    "data": Path,
+    "root": str,
+    "script_bucket": str,
+    "port": int,
+    "launch_interval": float,
+    "visibility_lag": float,
+    "poll_lag": float,
+    "max_workflows": int,
+    "vcpus": int,
+    "memory_mib": int,
+    "max_request_mib": int,
+    "delivery_patience": float,
+    "region": str,
+    "account": str,
+    "queue": str,
+}
+
+
+def parse(words: list[str]) -> Settings:
+    """Read a command line.
+
+    >>> parse(["--data=/d", "--root=s3://b/cromwell-execution", "--script-bucket=b"]).events
+    ('bus',)
+    """
+    parser = argparse.ArgumentParser(prog="python -m dropwell_local.cromwell")
+    for name, kind in _PLAIN.items():
+        required = name in ("data", "root", "script_bucket")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            required=required,
+            default=argparse.SUPPRESS,
+        )
+    parser.add_argument("--events", action="append", default=argparse.SUPPRESS)
+    parser.add_argument("--no-tags", dest="tags", action="store_false", default=argparse.SUPPRESS)
+    parser.add_argument("--no-logs", dest="logs", action="store_false", default=argparse.SUPPRESS)
+    given = vars(parser.parse_args(words))
+    if "events" in given:
+        given["events"] = tuple(given["events"])
+    return Settings(**given)

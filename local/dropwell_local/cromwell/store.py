@@ -1,0 +1,171 @@
+"""The server's memory: workflows and call attempts in SQLite, so that a restart forgets none."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TERMINAL = ("Aborted", "Succeeded", "Failed")
+_ORDER = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded", "Failed")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS workflow (
+    id TEXT PRIMARY KEY, root TEXT NOT NULL, parent TEXT, status TEXT NOT NULL,
+    submitted_at REAL NOT NULL, facts TEXT NOT NULL, labels TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS workflow_root ON workflow (root);
+CREATE INDEX IF NOT EXISTS workflow_status ON workflow (status);
+CREATE TABLE IF NOT EXISTS call (
+    workflow TEXT NOT NULL, fqn TEXT NOT NULL, shard INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    facts TEXT NOT NULL, PRIMARY KEY (workflow, fqn, shard, attempt)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow on record.
+
+    Parameters
+    ----------
+    id, root, parent : str
+        Itself, its root (itself for a run), the workflow that called it.
+    status : str
+        Cromwell's word.
+    submitted_at : float
+        Seconds since 1970: reads see it a while later.
+    facts, labels : dict
+        Its metadata, but calls.
+    """
+
+    id: str
+    root: str
+    parent: str | None
+    status: str
+    submitted_at: float
+    facts: dict[str, Any]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of one shard of a call, with its metadata."""
+
+    workflow: str
+    fqn: str
+    shard: int
+    attempt: int
+    facts: dict[str, Any]
+
+
+class Store:
+    """Everything the server has been told. Used from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def add(self, workflow: Workflow) -> bool:
+        """Put a new workflow on record; `False` if its id is in use."""
+        added = self._db.execute(
+            "INSERT OR IGNORE INTO workflow VALUES (?,?,?,?,?,?,?)",
+            (
+                workflow.id,
+                workflow.root,
+                workflow.parent,
+                workflow.status,
+                workflow.submitted_at,
+                json.dumps(workflow.facts),
+                json.dumps(workflow.labels),
+            ),
+        )
+        return added.rowcount == 1
+
+    def get(self, workflow_id: str) -> Workflow | None:
+        return next(self._workflows("WHERE id = ?", workflow_id), None)
+
+    def of_root(self, root_id: str) -> list[Workflow]:
+        return list(self._workflows("WHERE root = ?", root_id))
+
+    def with_status(self, *statuses: str) -> list[Workflow]:
+        marks = ",".join("?" * len(statuses))
+        return list(
+            self._workflows(f"WHERE status IN ({marks}) ORDER BY submitted_at, id", *statuses)
+        )
+
+    def everything(self) -> list[Workflow]:
+        return list(self._workflows("ORDER BY submitted_at DESC, id"))
+
+    def _workflows(self, where: str, *values: str) -> Iterator[Workflow]:
+        for row in self._db.execute(f"SELECT * FROM workflow {where}", values):
+            known: tuple[str, str, str | None, str, float] = row[:5]
+            yield Workflow(*known, json.loads(row[5]), json.loads(row[6]))
+
+    def turn(self, workflow_id: str, status: str, **facts: Any) -> bool:
+        """Move a workflow on to a status and merge facts; a status never goes back.
+
+        Returns
+        -------
+        bool
+            Whether it moved.
+        """
+        known = self.get(workflow_id)
+        if known is None:
+            return False
+        forward = _ORDER.index(status) > _ORDER.index(known.status)
+        forward = forward and known.status not in TERMINAL
+        merged = {**known.facts, **facts} if forward or status == known.status else known.facts
+        self._db.execute(
+            "UPDATE workflow SET status = ?, facts = ? WHERE id = ?",
+            (status if forward else known.status, json.dumps(merged), workflow_id),
+        )
+        return forward
+
+    def note(self, workflow_id: str, **facts: Any) -> None:
+        known = self.get(workflow_id)
+        if known is not None:
+            self._db.execute(
+                "UPDATE workflow SET facts = ? WHERE id = ?",
+                (json.dumps({**known.facts, **facts}), workflow_id),
+            )
+
+    def label(self, workflow_id: str, labels: Mapping[str, str]) -> dict[str, str]:
+        known = self.get(workflow_id)
+        merged = {**(known.labels if known else {}), **labels}
+        self._db.execute(
+            "UPDATE workflow SET labels = ? WHERE id = ?", (json.dumps(merged), workflow_id)
+        )
+        return merged
+
+    def forget(self, workflow_id: str) -> None:
+        self._db.execute("DELETE FROM workflow WHERE id = ?", (workflow_id,))
+
+    def note_call(
+        self, workflow_id: str, fqn: str, shard: int, attempt: int, facts: Mapping[str, Any]
+    ) -> None:
+        """Merge facts into a call attempt's metadata. What it started with stays."""
+        key = (workflow_id, fqn, shard, attempt)
+        row = self._db.execute(
+            "SELECT facts FROM call WHERE workflow=? AND fqn=? AND shard=? AND attempt=?", key
+        ).fetchone()
+        known = json.loads(row[0]) if row else {}
+        merged = {**known, **facts}
+        if "start" in known:
+            merged["start"] = known["start"]
+        self._db.execute(
+            "INSERT OR REPLACE INTO call VALUES (?,?,?,?,?)", (*key, json.dumps(merged))
+        )
+
+    def calls(self, workflow_id: str) -> list[Attempt]:
+        """Return a workflow's call attempts, by name, shard and attempt."""
+        rows = self._db.execute(
+            "SELECT * FROM call WHERE workflow = ? ORDER BY fqn, shard, attempt", (workflow_id,)
+        )
+        return [Attempt(w, fqn, shard, n, json.loads(facts)) for w, fqn, shard, n, facts in rows]

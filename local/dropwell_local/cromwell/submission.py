@@ -1,0 +1,329 @@
+"""What Cromwell accepts as a submission, and the exact words in which it refuses one.
+
+The rules are those of PartialWorkflowSources.scala, WorkflowOptions.scala and Label.scala
+in release 92. WDL is never looked at: a bad one is accepted, and fails later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+_PREFIX = "Error(s): "
+_MAX_URL = 2000
+_MAX_LABEL = 255
+_PLAIN_PARTS = {
+    "workflowSource",
+    "workflowUrl",
+    "workflowRoot",
+    "workflowType",
+    "workflowTypeVersion",
+    "workflowInputs",
+    "workflowOptions",
+    "labels",
+    "workflowDependencies",
+    "workflowOnHold",
+    "requestedWorkflowId",
+    "wdlSource",
+    "wdlDependencies",
+}
+_OBJECT_OPTIONS = ("default_runtime_attributes", "google_labels")
+_JAVA_PROTOCOLS = ("http", "https", "ftp", "file", "jar", "mailto")
+
+
+class Rejected(Exception):
+    """Cromwell answers 400 with this message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One workflow to run, as posted."""
+
+    source: str
+    url: str = ""
+    root: str = ""
+    workflow_type: str = ""
+    type_version: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    imports: bytes = b""
+    on_hold: bool = False
+    requested_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read(parts: Mapping[str, bytes]) -> Submission:
+    """Read the parts of a submission of one workflow.
+
+    Parameters
+    ----------
+    parts : mapping
+        Each part's bytes by its name; of parts with one name, the last.
+
+    Raises
+    ------
+    Rejected
+        With Cromwell's message.
+
+    Examples
+    --------
+    >>> read({"workflowSource": b"workflow w {}", "workflowInputs": b"w.n: 3"}).inputs
+    {'w.n': 3}
+    """
+    problems = [
+        f"Unexpected body part name: {name}"
+        for name in parts
+        if name not in _PLAIN_PARTS and not _aux_number(name)
+    ]
+    texts = {
+        name: value.decode(errors="replace")
+        for name, value in parts.items()
+        if not name.endswith("Dependencies")
+    }
+    source = texts.get("workflowSource", texts.get("wdlSource", ""))
+    if isinstance(texts.get("workflowInputs"), str) and _looks_like_array(texts["workflowInputs"]):
+        raise Rejected("To submit more than one workflow at a time, use the batch endpoint.")
+    problems += _source_problems(texts)
+    if "wdlDependencies" in parts and "workflowDependencies" in parts:
+        problems.append("wdlDependencies and workflowDependencies can't both be supplied")
+    inputs = _collect(problems, _inputs, texts, otherwise={})
+    options = _collect(problems, _options, texts.get("workflowOptions", "{}"), otherwise={})
+    labels = _collect(problems, _labels, texts.get("labels", "{}"), otherwise={})
+    requested = _collect(problems, _requested_id, texts.get("requestedWorkflowId"), otherwise=None)
+    on_hold = _collect(problems, _boolean, texts.get("workflowOnHold", "false"), otherwise=False)
+    if problems:
+        raise Rejected(_PREFIX + "\n".join(problems))
+    return Submission(
+        source=source,
+        url=texts.get("workflowUrl", ""),
+        root=texts.get("workflowRoot", ""),
+        workflow_type=texts.get("workflowType", ""),
+        type_version=texts.get("workflowTypeVersion", ""),
+        inputs=inputs,
+        options=options,
+        labels=labels,
+        imports=parts.get("workflowDependencies", parts.get("wdlDependencies", b"")),
+        on_hold=on_hold,
+        requested_id=requested,
+        warnings=tuple(_deprecations(parts)),
+    )
+
+
+def _collect(problems: list[str], read_one: Any, given: Any, *, otherwise: Any) -> Any:
+    try:
+        return read_one(given)
+    except Rejected as problem:
+        problems.append(str(problem))
+        return otherwise
+
+
+def _source_problems(texts: Mapping[str, str]) -> list[str]:
+    old, new, url = (name in texts for name in ("wdlSource", "workflowSource", "workflowUrl"))
+    problems = []
+    if old and new and url:
+        problems.append("wdlSource, workflowSource and workflowUrl all 3 can't be supplied")
+    elif old and new:
+        problems.append("wdlSource and workflowSource can't both be supplied")
+    elif old and url:
+        problems.append("wdlSource and workflowUrl can't both be supplied")
+    elif new and url:
+        problems.append("workflowSource and workflowUrl can't both be supplied")
+    elif not (old or new or url):
+        problems.append("workflowSource or workflowUrl needs to be supplied")
+    if url:
+        problems += _url_problems(texts["workflowUrl"])
+    return problems
+
+
+def _url_problems(url: str) -> list[str]:
+    if len(url) > _MAX_URL:
+        return [
+            f"Invalid workflow url: url has length {len(url)}, "
+            f"longer than the maximum allowed {_MAX_URL} characters"
+        ]
+    scheme = urlsplit(url).scheme
+    if not scheme:
+        return [f"Error while validating workflow url: no protocol: {url}"]
+    if scheme not in _JAVA_PROTOCOLS:
+        return [f"Error while validating workflow url: unknown protocol: {scheme}"]
+    return []
+
+
+def _aux_number(name: str) -> int | None:
+    match = re.fullmatch(r"workflowInputs_(\d+)", name)
+    return int(match[1]) if match else None
+
+
+def _looks_like_array(text: str) -> bool:
+    try:
+        return isinstance(_yaml(text), list)
+    except Rejected:
+        return False
+
+
+def _inputs(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Merge the inputs; without the main part Cromwell ignores the numbered ones."""
+    if "workflowInputs" not in texts:
+        return {}
+    merged = dict(_object(_yaml(texts["workflowInputs"])))
+    for _, name in sorted(
+        (number, name) for name in texts if (number := _aux_number(name)) is not None
+    ):
+        try:
+            value = json.loads(texts[name])
+        except ValueError as error:
+            raise Rejected(
+                f"Failed to parse input: '{texts[name]}', which is not a valid json. Please check "
+                f"for syntactical errors. (reason 1 of 1): {error}"
+            ) from error
+        merged.update(_object(value))
+    return merged
+
+
+def _yaml(text: str) -> Any:
+    """Read YAML, which JSON is a kind of."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise Rejected(
+            f"Input file is not a valid yaml or json. Inputs data: '{text}'. "
+            f"Error: {type(error).__name__}: {reason}."
+        ) from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Rejected(
+            f"Submitted input '{_json(value)}' of type {_js_type(value)} "
+            "is not a valid JSON object."
+        )
+    return value
+
+
+def _js_type(value: Any) -> str:
+    """Name a JSON value as spray does."""
+    if value is None:
+        return "JsNull$"
+    if isinstance(value, bool):
+        return "JsTrue$" if value else "JsFalse$"
+    if isinstance(value, (int, float)):
+        return "JsNumber"
+    return "JsArray" if isinstance(value, list) else "JsString"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except ValueError as error:
+        raise Rejected(f"Invalid workflow options provided: {error}") from error
+    if not isinstance(options, dict):
+        raise Rejected(
+            f"Invalid workflow options provided: Expecting JSON object, got {_json(options)}"
+        )
+    bad = [
+        f"Unsupported key/value pair in WorkflowOptions: {key} -> {_json(value)}"
+        for key, value in options.items()
+        if value is None or (isinstance(value, dict) and key not in _OBJECT_OPTIONS)
+    ]
+    if bad:
+        raise Rejected("Invalid workflow options provided: " + "\n".join(bad))
+    return options
+
+
+def _labels(text: str) -> dict[str, str]:
+    try:
+        labels = json.loads(text)
+    except ValueError as error:
+        raise Rejected(f"Workflow contains invalid labels JSON: {error}") from error
+    return check_labels(labels)
+
+
+def check_labels(labels: Any) -> dict[str, str]:
+    """Return labels that Cromwell takes.
+
+    Raises
+    ------
+    Rejected
+        They are no JSON object of strings, or too long.
+    """
+    if not isinstance(labels, dict):
+        raise Rejected(
+            'Invalid workflow labels JSON. Expected a JsObject of "labelKey": "labelValue" values.'
+        )
+    bad = []
+    for key, value in labels.items():
+        if not isinstance(value, str):
+            bad.append(
+                f"Invalid label {key}: {_json(value)} : Labels must be strings. "
+                "A Label key must be non-empty."
+            )
+            continue
+        if not key:
+            bad.append(f"Invalid label: `{key}` can't be empty")
+        bad += [
+            f"Invalid label: `{text}` is {len(text)} characters. The maximum is {_MAX_LABEL}."
+            for text in (key, value)
+            if len(text) > _MAX_LABEL
+        ]
+    if bad:
+        raise Rejected("\n".join(bad))
+    return labels
+
+
+def _requested_id(text: str | None) -> str | None:
+    """Read an id given bare, as a JSON string, or as an array of one."""
+    if text is None:
+        return None
+    value = _yaml(text)
+    ids = value if isinstance(value, list) else [value]
+    for one in ids:
+        if not isinstance(one, str):
+            raise Rejected(f"Requested workflow IDs must be strings but got: '{_json(one)}'")
+    if len(ids) != 1:
+        raise Rejected(
+            f"Mismatch between requested IDs count ({len(ids)}) and workflow inputs counts (1)"
+        )
+    try:
+        return str(uuid.UUID(ids[0]))
+    except ValueError as error:
+        raise Rejected(
+            "Failed to parse requested workflow ID as UUID (reason 1 of 1): "
+            f"Invalid UUID string: {ids[0]}"
+        ) from error
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise Rejected(f'For input string: "{text}"')
+    return text.lower() == "true"
+
+
+def _deprecations(parts: Mapping[str, bytes]) -> list[str]:
+    return [
+        f"The '{old}' parameter name has been deprecated in favor of '{new}'. Support for "
+        f"'{old}' will be removed from future versions of Cromwell. Please switch to using "
+        f"'{new}' in future submissions."
+        for old, new in (
+            ("wdlSource", "workflowSource"),
+            ("wdlDependencies", "workflowDependencies"),
+        )
+        if old in parts
+    ]

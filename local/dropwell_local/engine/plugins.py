@@ -1,0 +1,235 @@
+"""miniwdl's plugins: calls and workflows are told of, outputs stored, S3 inputs fetched.
+
+In any process that is not an engine of the local Cromwell each of them passes through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import WDL
+from WDL.runtime.error import RunFailed, Terminated
+
+from dropwell_local.engine import layout, store
+from dropwell_local.engine.backend import HostContainer
+from dropwell_local.engine.session import (
+    Session,
+    current,
+    failure,
+    inner_scatter_names,
+    now,
+)
+
+Coroutine = Generator[dict[str, Any], dict[str, Any], None]
+
+_downloading: dict[str, threading.Lock] = {}
+
+
+def task(
+    cfg: Any, logger: logging.Logger, run_id_stack: list[str], run_dir: str, task: Any, **recv: Any
+) -> Coroutine:
+    """Follow one call from its inputs to its stored outputs."""
+    session = current()
+    if session is None:
+        recv = yield recv
+        recv = yield recv
+        yield recv
+        return
+    call = session.locate(run_id_stack)
+    given = session.as_urls(WDL.values_to_json(recv["inputs"]))
+    session.tell_call(call, 1, executionStatus="QueuedInCromwell", start=now(), inputs=given)
+    container: HostContainer | None = None
+    try:
+        recv = yield recv
+        container = recv["container"]
+        container.call, container.inputs = call, given
+        if not recv["command"].strip():
+            recv = {**recv, "command": ":"}  # Cromwell runs a job for an empty command, too
+        recv = yield recv
+        WDL.Value.rewrite_env_paths(recv["outputs"], _Upload(session, container, task))
+        container.close(session.as_urls(WDL.values_to_json(recv["outputs"])))
+        yield recv
+    except Exception as error:
+        if container is not None and container.job_id:
+            container.close_incomplete(str(error).replace(f"{run_dir}/work/", ""))
+        else:
+            _tell_failure(session, call, error)
+        raise
+
+
+def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None:
+    """Tell of a call that ended without a job."""
+    if isinstance(error, Terminated):
+        session.tell_call(call, 1, executionStatus="Aborted", end=now())
+        return
+    why = failure(str(error))
+    session.failures[call.holder.workflow_id].append(why)
+    session.tell_call(
+        call, 1, executionStatus="Failed", failures=[why], end=now(), retryableFailure=False
+    )
+
+
+class _Upload:
+    """Stores each output file where Cromwell would."""
+
+    def __init__(self, session: Session, container: HostContainer, task: Any) -> None:
+        self._session, self._container = session, container
+        self._work = Path(container.host_work_dir()).resolve()
+        self._globs: dict[Path, str] = {}
+        for pattern in _glob_patterns(task):
+            self._store_list(pattern)
+
+    def __call__(self, value: Any) -> str:
+        path = Path(value.value).resolve()
+        known = self._session.url_of(str(path))
+        if known is None:
+            inside = path.is_relative_to(self._work)
+            relative = self._globs.get(path) or (
+                str(path.relative_to(self._work)) if inside else path.name
+            )
+            self._session.upload(path, self._url(relative))
+        return str(value.value)
+
+    def _url(self, relative: str) -> str:
+        return self._container.url(f"{self._container.place.root}/{relative}")
+
+    def _store_list(self, pattern: str) -> None:
+        """Give what a glob matches its folder, ``glob-<md5>/``, and its ``.list``."""
+        digest = hashlib.md5(pattern.encode(), usedforsecurity=False).hexdigest()
+        found = sorted(path for path in self._work.glob(pattern) if path.is_file())
+        for path in found:
+            self._globs.setdefault(path.resolve(), f"glob-{digest}/{path.name}")
+        names = "".join(f"{path.name}\n" for path in found)
+        store.put_text(self._url(f"glob-{digest}.list"), names)
+
+
+def _glob_patterns(task: Any) -> list[str]:
+    """Return the patterns of the ``glob()`` calls of a task's outputs that are plain strings."""
+    patterns, left = [], [decl.expr for decl in task.outputs]
+    while left:
+        expr = left.pop()
+        left += [child for child in expr.children if isinstance(child, WDL.Expr.Base)]
+        if isinstance(expr, WDL.Expr.Apply) and expr.function_name == "glob":
+            literal = getattr(expr.arguments[0], "literal", None)
+            if literal is not None and not literal.value.startswith(("/", "..")):
+                patterns.append(literal.value.removeprefix("./"))
+    return patterns
+
+
+def workflow(
+    cfg: Any,
+    logger: logging.Logger,
+    run_id_stack: list[str],
+    run_dir: str,
+    workflow: Any,
+    **recv: Any,
+) -> Coroutine:
+    """Follow a run or a sub-workflow from its inputs to its outputs."""
+    session = current()
+    if session is None:
+        recv = yield recv
+        yield recv
+        return
+    given = session.as_urls(WDL.values_to_json(recv["inputs"], namespace=workflow.name))
+    call: layout.Call | None = None
+    if len(run_id_stack) == 1:
+        holder = layout.root_holder(session.run_id, workflow.name, session.root)
+        session.run = holder
+    else:
+        call = session.locate(run_id_stack)
+        holder = layout.inner_call(
+            call.holder, call.alias, call.shard, workflow.name, workflow.name
+        )
+    session.scatters[tuple(run_id_stack)] = inner_scatter_names(workflow)
+    session.holders[tuple(run_id_stack)] = holder
+    if call is None:
+        session.wire.send(
+            "workflow",
+            id=session.run_id,
+            parent=None,
+            facts={
+                "workflowName": workflow.name,
+                "workflowRoot": holder.root + "/",
+                "inputs": given,
+                "start": now(),
+                "actualWorkflowLanguage": "WDL",
+                "actualWorkflowLanguageVersion": workflow.effective_wdl_version,
+            },
+        )
+    else:
+        session.tell_subworkflow(call, holder, inputs=given)
+    try:
+        recv = yield recv
+        _store_leftovers(session, recv["outputs"], holder, Path(run_dir))
+        outputs = session.as_urls(WDL.values_to_json(recv["outputs"], namespace=workflow.name))
+        _tell_end(session, call, holder, "Succeeded", outputs=outputs)
+        yield recv
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause, RunFailed) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, Terminated):
+            _tell_end(session, call, holder, "Aborted")
+        else:
+            failures = session.failures[holder.workflow_id] or [failure(str(cause))]
+            _tell_end(
+                session, call, holder, "Failed", failures=[failure("Workflow failed", *failures)]
+            )
+        raise
+
+
+def _tell_end(
+    session: Session, call: layout.Call | None, holder: layout.Holder, status: str, **facts: Any
+) -> None:
+    session.wire.send("workflow-ended", id=holder.workflow_id, status=status, facts=facts)
+    if call is None:
+        return
+    session.failures[call.holder.workflow_id] += facts.get("failures", [])
+    session.tell_call(
+        call, 1, executionStatus="Done" if status == "Succeeded" else status, end=now(), **facts
+    )
+
+
+def _store_leftovers(session: Session, outputs: Any, holder: layout.Holder, run_dir: Path) -> None:
+    """Store output files that the workflow itself wrote, with ``write_lines()`` and its like."""
+
+    def upload(value: Any) -> str:
+        path = Path(value.value).resolve()
+        if path.is_relative_to(run_dir.resolve()):
+            session.upload(path, f"{holder.root}/{path.name}")
+        return str(value.value)
+
+    WDL.Value.rewrite_env_paths(outputs, upload)
+
+
+def s3_download(cfg: Any, logger: logging.Logger, uri: str, **recv: Any) -> Coroutine:
+    """Fetch an input from S3 in this process, once a run.
+
+    One that cannot be read is no failure here: on Batch it is the job that fails, while
+    it localises its inputs.
+    """
+    session = current()
+    if session is None:
+        from WDL.runtime.download import awscli_downloader
+
+        yield from awscli_downloader(cfg, logger, uri, **recv)
+        return
+    bucket, key = store.split(uri)
+    path = session.directory / "inputs" / bucket / key
+    with _downloading.setdefault(uri, threading.Lock()):
+        if not path.exists():
+            partial = path.with_name(f".{uuid.uuid4()}")
+            try:
+                store.get_file(uri, partial)
+                partial.replace(path)
+            except store.Unreadable as error:
+                path.mkdir(parents=True, exist_ok=True)  # a place that no one can read as a file
+                session.unreadable[str(path)] = str(error)
+    session.remember(path, uri)
+    yield {"outputs": {"file": str(path)}}

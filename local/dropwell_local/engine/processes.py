@@ -1,0 +1,144 @@
+"""Task commands as process groups of this machine: started, watched for memory, ended whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+"""Batch's container reason."""
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_GRACE_S = 5.0
+_live: set[int] = set()
+
+
+class How(Enum):
+    """What ended a process: itself, the memory limit, or an abort."""
+
+    EXITED = "exited"
+    OUT_OF_MEMORY = "out of memory"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended.
+
+    Parameters
+    ----------
+    exit_code : int
+        As a shell counts: 128 and the signal for a process that a signal ended.
+    how : How
+        Who ended it.
+    by_signal : bool
+        The shell itself died of a signal, so that nothing after it was run.
+    """
+
+    exit_code: int
+    how: How = How.EXITED
+    by_signal: bool = False
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdout: Path,
+    stderr: Path,
+    memory_limit: int,
+    stop: Callable[[], bool],
+    started: Callable[[int], None],
+) -> Ending:
+    """Run a command in a session of its own until it, its memory or an abort ends it.
+
+    Parameters
+    ----------
+    memory_limit : int
+        Bytes that the process and its children may hold together; 0 is no limit.
+    stop : callable
+        Asked five times a second whether the run is being aborted.
+    started : callable
+        Told the process's id, which is that of its group.
+    """
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+    _live.add(process.pid)
+    try:
+        started(process.pid)
+        how = _watch(process.pid, memory_limit, stop)
+    finally:
+        # Whatever it left in the background, too; before it is reaped, while the id is still its.
+        _kill(process.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        _live.discard(process.pid)
+    # Linux lets a child inherit its parent's peak through exec: a figure no higher than this
+    # process's own says nothing.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = usage.ru_maxrss
+    if how is How.EXITED and memory_limit and peak << 10 > memory_limit and peak > own * 1.05:
+        how = How.OUT_OF_MEMORY
+    if how is How.OUT_OF_MEMORY:
+        return Ending(137, how, by_signal=True)
+    return Ending(128 - code if code < 0 else code, how, by_signal=code < 0)
+
+
+def kill_all() -> None:
+    """End every group still running, at once: the scheduler is gone."""
+    for group in list(_live):
+        _kill(group, signal.SIGKILL)
+
+
+def _watch(pid: int, memory_limit: int, stop: Callable[[], bool]) -> How:
+    ended = select.poll()  # not select(): with hundreds of open logs, descriptors pass 1024
+    fd = os.pidfd_open(pid)
+    ended.register(fd, select.POLLIN)
+    how, stopped_at = How.EXITED, 0.0
+    try:
+        while not ended.poll(200):
+            if stop():
+                now = time.monotonic()
+                how, stopped_at = How.STOPPED, stopped_at or now
+                _kill(pid, signal.SIGKILL if now - stopped_at > _GRACE_S else signal.SIGTERM)
+            elif memory_limit and resident(pid) > memory_limit:
+                how = How.OUT_OF_MEMORY
+                _kill(pid, signal.SIGKILL)
+    finally:
+        os.close(fd)
+    return how
+
+
+def resident(pid: int) -> int:
+    """Return the bytes that a process and its descendants hold in memory together."""
+    total, left = 0, [str(pid)]
+    while left:
+        process = Path("/proc") / left.pop()
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            total += int((process / "statm").read_text().split()[1]) * _PAGE
+            for thread in (process / "task").iterdir():
+                left += (thread / "children").read_text().split()
+    return total
+
+
+def _kill(group: int, sig: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, sig)

@@ -1,0 +1,154 @@
+"""The engine process: one run, from its files on this machine to its last word to the server.
+
+miniwdl keeps one flag and its signal handlers for the whole process, so every run has a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import socket
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import WDL
+import WDL.runtime
+
+from dropwell_local.engine import processes
+from dropwell_local.engine.inputs import BadInputs, bind
+from dropwell_local.engine.session import Failure, Session, begin, failure
+from dropwell_local.engine.wire import Wire
+
+_MAX_IMPORTS = 1 << 30
+_MAX_SOURCE = 64 << 20
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "scheduler": {
+        "container_backend": "dropwell_host",
+        "task_concurrency": 600,  # all shards exist as jobs; the server says how many run
+        "subworkflow_concurrency": 64,
+        "scatter_tag_max": 0,
+        "fail_fast": False,  # NoNewCalls
+    },
+    "file_io": {"root": "/", "allow_any_input": False},
+    "task_runtime": {"cpu_max": -1, "memory_max": -1, "memory_limit_multiplier": 1.0},
+    "call_cache": {"put": False, "get": False},
+}
+_RUNTIME_DEFAULTS = {"docker": "ubuntu:22.04", "cpu": 1, "memory": "2 GB"}
+
+
+def main(fd: int, directory: Path) -> None:
+    """Run what `directory` holds and tell the server over `fd`.
+
+    ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
+    ``workflow_url``; beside it lie ``main.wdl`` and perhaps ``imports.zip``.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each running task holds log files
+    wire = Wire(socket.socket(fileno=fd), on_lost=_lost)
+    what = json.loads((directory / "run.json").read_text())
+    session = Session(what["id"], what["root"], what["script_url"], directory, what["labels"], wire)
+    begin(session)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    status, problems = _run(directory, what)
+    wire.send("finished", status=status, failures=problems)
+
+
+def _lost() -> None:
+    """End at once, with every task: nobody is left to say what may run."""
+    processes.kill_all()
+    os._exit(70)
+
+
+def _run(directory: Path, what: dict[str, Any]) -> tuple[str, list[Failure]]:
+    try:
+        workflow = _load(directory, what["workflow_url"])
+        inputs = bind(workflow, what["inputs"])
+    except BadInputs as error:
+        causes = [failure(message) for message in error.messages]
+        return "Failed", [failure("Workflow input processing failed", *causes)]
+    except (
+        WDL.Error.SyntaxError,
+        WDL.Error.ImportError,
+        WDL.Error.ValidationError,
+        WDL.Error.MultipleValidationErrors,
+        OSError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        causes = [failure(text) for text in _sayings(error, directory)]
+        return "Failed", [failure("Workflow input processing failed", *causes)]
+    logger = logging.getLogger("dropwell-engine")
+    cfg = WDL.runtime.config.Loader(logger, filenames=[])
+    defaults = {**_RUNTIME_DEFAULTS, **what["options"].get("default_runtime_attributes", {})}
+    cfg.override({**_SETTINGS, "task_runtime": {**_SETTINGS["task_runtime"], "defaults": defaults}})
+    try:
+        WDL.runtime.run(cfg, workflow, inputs, run_dir=f"{directory}/execution/.")
+    except WDL.runtime.Terminated:
+        return "Aborted", []
+    except WDL.runtime.RunFailed as error:
+        cause: BaseException = error
+        while isinstance(cause, WDL.runtime.RunFailed) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        return ("Aborted" if isinstance(cause, WDL.runtime.Terminated) else "Failed"), []
+    return "Succeeded", []
+
+
+def _load(directory: Path, url: str) -> Any:
+    """Return the workflow, its imports taken from the zip or over http(s)."""
+    main_file, imports = directory / "source" / "main.wdl", directory / "imports"
+    if url:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"Failed to resolve '{url}': only http and https can be fetched")
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            main_file.write_bytes(answer.read(_MAX_SOURCE))
+    imports.mkdir(exist_ok=True)
+    if (directory / "imports.zip").exists():
+        _unpack(directory / "imports.zip", imports)
+
+    async def read_source(uri: str, path: list[str], importer: Any) -> Any:
+        if "://" not in uri:
+            found = Path(await WDL.resolve_file_import(uri, path, importer)).resolve()
+            if not found.is_relative_to(directory.resolve()):
+                raise FileNotFoundError(f"Import file not found '{uri}'")
+        return await WDL.read_source_default(uri, path, importer)
+
+    document = WDL.load(
+        str(main_file), path=[str(imports)], check_quant=False, read_source=read_source
+    )
+    if document.workflow is None:
+        raise ValueError("The WDL source has no workflow, so there is nothing to run")
+    return document.workflow
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    with zipfile.ZipFile(archive) as zipped:
+        if sum(entry.file_size for entry in zipped.infolist()) > _MAX_IMPORTS:
+            raise ValueError("The imports unfold to more than 1 GiB")
+        zipped.extractall(target)  # drops '..' and leading slashes from names
+
+
+def _sayings(error: BaseException, directory: Path) -> list[str]:
+    """Return one line for each thing wrong, with its place in the submitted files."""
+    if isinstance(error, WDL.Error.MultipleValidationErrors):
+        return [line for one in error.exceptions for line in _sayings(one, directory)]
+    if isinstance(error, WDL.Error.ImportError) and error.__cause__ is not None:
+        inner = _sayings(error.__cause__, directory)
+        return [f"{error}: {text}" for text in inner]
+    pos = getattr(error, "pos", None)
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    for folder in ("source", "imports"):
+        text = text.replace(f"{directory / folder}/", "")
+    if pos is None:
+        return [text]
+    return [f"{Path(pos.abspath or pos.uri).name} line {pos.line} column {pos.column}: {text}"]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

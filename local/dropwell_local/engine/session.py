@@ -1,0 +1,179 @@
+"""What one engine process knows of its run: where files go, what they became on S3, what failed."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dropwell_local.engine import store
+from dropwell_local.engine.layout import Call, Holder, locate, parse_call
+from dropwell_local.engine.wire import Wire
+
+Failure = dict[str, Any]
+"""``{"message": …, "causedBy": [Failure, …]}``, as Cromwell's metadata has it."""
+
+
+def failure(message: str, *causes: Failure) -> Failure:
+    return {"message": message, "causedBy": list(causes)}
+
+
+def now() -> str:
+    """Return the time as Cromwell writes it: UTC, milliseconds (TimeUtil.scala)."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Session:
+    """One run.
+
+    Parameters
+    ----------
+    run_id, root, script_url : str
+        The run, where its files go, and the prefix of its scripts.
+    directory : Path
+        On this machine; inputs are downloaded below it.
+    labels : dict
+        Of the run; they become tags.
+    wire : Wire
+        To the server.
+    """
+
+    run_id: str
+    root: str
+    script_url: str
+    directory: Path
+    labels: dict[str, str]
+    wire: Wire
+    run: Holder | None = None
+    holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
+    scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
+    _urls: dict[str, str] = field(default_factory=dict)
+    _inner: dict[str, Holder] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def locate(self, stack: list[str]) -> Call:
+        """Return the call that miniwdl's stack of ids names; tell of inner scatters passed."""
+        within = tuple(stack[:-1])
+        alias, _ = parse_call(stack[-1])
+        call, passed = locate(self.holders[within], stack[-1], self.scatters[within].get(alias, ()))
+        for through, holder in passed:
+            with self._lock:
+                if holder.workflow_id in self._inner:
+                    continue
+                self._inner[holder.workflow_id] = holder
+            self.tell_subworkflow(through, holder)
+        return call
+
+    def tell_subworkflow(self, call: Call, holder: Holder, **facts: Any) -> None:
+        """Tell of a workflow that a call runs, and of that call."""
+        self.wire.send(
+            "workflow",
+            id=holder.workflow_id,
+            parent=call.holder.workflow_id,
+            facts={
+                "workflowName": holder.folder,
+                "workflowRoot": holder.root + "/",
+                "start": now(),
+                **facts,
+            },
+        )
+        self.tell_call(
+            call,
+            1,
+            executionStatus="Running",
+            subWorkflowId=holder.workflow_id,
+            start=now(),
+            **({"inputs": facts["inputs"]} if "inputs" in facts else {}),
+        )
+
+    def tell_call(self, call: Call, attempt: int, **facts: Any) -> None:
+        self.wire.send(
+            "call",
+            workflow=call.holder.workflow_id,
+            fqn=call.fqn,
+            shard=call.shard,
+            attempt=attempt,
+            facts=facts,
+        )
+
+    def remember(self, path: Path, url: str) -> str:
+        """Note that a file of this machine is an object."""
+        with self._lock:
+            return self._urls.setdefault(str(path.resolve()), url)
+
+    def url_of(self, path: str) -> str | None:
+        with self._lock:
+            return self._urls.get(str(Path(path).resolve()))
+
+    def as_urls(self, value: Any) -> Any:
+        """Return JSON with every known file of this machine replaced by its object."""
+        if isinstance(value, str):
+            return (self.url_of(value) or value) if value.startswith("/") else value
+        if isinstance(value, list):
+            return [self.as_urls(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.as_urls(item) for key, item in value.items()}
+        return value
+
+    def upload(self, path: Path, url: str) -> str:
+        """Store a file, or all files of a directory, unless it is an object already."""
+        known = self.url_of(str(path))
+        if known:
+            return known
+        if path.is_dir():
+            for part in sorted(path.rglob("*")):
+                if part.is_file():
+                    store.put_file(f"{url}/{part.relative_to(path)}", part)
+        else:
+            store.put_file(url, path)
+        return self.remember(path, url)
+
+
+_current: Session | None = None
+
+
+def begin(session: Session) -> None:
+    global _current
+    _current = session
+
+
+def current() -> Session | None:
+    """Return this process's run; `None` in any other use of miniwdl, where nothing is touched."""
+    return _current
+
+
+def inner_scatter_names(workflow: Any) -> dict[str, tuple[str, ...]]:
+    """Return, for each call of a workflow, Cromwell's names of the inner scatters around it.
+
+    Parameters
+    ----------
+    workflow : WDL.Tree.Workflow
+        Scatters are told by their attributes, so that this module does not load the engine.
+    """
+    lines = Path(workflow.pos.abspath).read_text().splitlines()
+    names: dict[str, tuple[str, ...]] = {}
+
+    def visit(nodes: list[Any], around: tuple[str, ...]) -> None:
+        for node in nodes:
+            if hasattr(node, "callee_id"):
+                names[node.name] = around[1:]
+            elif hasattr(node, "variable"):
+                visit(node.body, (*around, _scatter_name(node.pos, lines)))
+            elif hasattr(node, "body"):
+                visit(node.body, around)
+
+    visit(workflow.body, ())
+    return names
+
+
+def _scatter_name(pos: Any, lines: list[str]) -> str:
+    """Name a scatter by the line and column of its variable (AstToScatterElement.scala)."""
+    head = re.compile(r"scatter\s*\(?\s*").match(lines[pos.line - 1], pos.column - 1)
+    return f"ScatterAt{pos.line}_{head.end() + 1 if head else pos.column}"
