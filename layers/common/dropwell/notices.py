@@ -595,8 +595,8 @@ def event(facts: Facts) -> tuple[str, dict[str, Any]]:
     """
     data: dict[str, Any] = {
         "run_id": facts.run_id,
-        "name": one_line(facts.name),
-        "project": one_line(facts.project),
+        "name": one_line(facts.name) or facts.run_id,
+        "project": one_line(facts.project) or "default",
         "workflow": one_line(facts.workflow),
         "state": facts.state.value,
         "severity": facts.severity.value,
