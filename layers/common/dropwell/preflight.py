@@ -11,6 +11,7 @@ from enum import StrEnum
 MAX_LABELS = 40
 """AWS allows 50 tags on a job; Cromwell sets five of its own, and we a few."""
 
+_MOST_COMPARED = 3000  # names: comparing one with as many takes about a tenth of a second
 _TAG_TEXT = re.compile(r"[\w +\-=.:/@]*")  # AWS tags: letters, digits, space and + - = . _ : / @
 _MAX_KEY, _MAX_VALUE = 128, 255  # AWS: 128 and 256; Cromwell ends both at 255 (Label.scala)
 
@@ -127,6 +128,7 @@ class FileValue:
 
     @property
     def key(self) -> str:
+        """The key of the inputs that gives it."""
         return str(self.path[0])
 
 
@@ -186,6 +188,8 @@ def nearest(name: str, known: Collection[str]) -> str:
     same = [candidate for candidate in known if re.split(r"[./]", candidate)[-1].casefold() == last]
     if len(same) == 1:
         return same[0]
+    if len(same or known) > _MOST_COMPARED:
+        return ""
     close = difflib.get_close_matches(name, same or list(known), n=1, cutoff=0.75)
     return close[0] if close else ""
 
@@ -194,6 +198,16 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """Return a closing sentence that names the nearest known name, empty if none is near."""
     found = nearest(name, known)
     return f'. Did you mean "{found}"?' if found else ""
+
+
+def shown_path(path: Iterable[str | int]) -> str:
+    """Return a place within the inputs as people write it.
+
+    >>> shown_path(("WGS.samples", 1, "depth"))
+    'WGS.samples[1].depth'
+    """
+    first, *steps = path
+    return f"{first}{''.join(f'[{s}]' if isinstance(s, int) else f'.{s}' for s in steps)}"
 
 
 def review_labels(labels: Mapping[str, object], *, file: str) -> tuple[Finding, ...]:

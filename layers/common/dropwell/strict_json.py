@@ -213,7 +213,9 @@ def _refuse_lone_surrogates(file: str, text: str, value: object) -> None:
     except UnicodeEncodeError:
         broken = _LONE_SURROGATE.search(text)
         message = "a \\u escape names half a character (a surrogate without its partner)"
-        raise _bad(file, "json-character", message, text, broken.end() - 6 if broken else 0) from None
+        raise _bad(
+            file, "json-character", message, text, broken.end() - 6 if broken else 0
+        ) from None
 
 
 def _in_words(error: json.JSONDecodeError) -> tuple[int, str]:
