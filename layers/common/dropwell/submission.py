@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from dropwell import ledger
-from dropwell.bundles import Bundle, Limits, open_bundle
+from dropwell.bundles import DEFAULT_LIMITS, Bundle, Limits, open_bundle
 from dropwell.drops import Drop, safe_name
 from dropwell.errors import (
     BadBundle,
@@ -28,14 +28,20 @@ from dropwell.errors import (
     UnknownRun,
 )
 from dropwell.notices import Kind
+from dropwell.options import review_options
 from dropwell.ports import Bucket, Cromwell, Submission, Table
-from dropwell.preflight import Finding, Severity
+from dropwell.posting import data_files, import_zip, main_source, rewritten
+from dropwell.preflight import Checked, Finding, Severity, errors_of
 from dropwell.records import put_same_bytes
 from dropwell.reports import receipt, rejection_page, rejection_record, status_page
 from dropwell.runs import Due, Run, State, next_try
+from dropwell.strict_json import in_bytes
 
 FIRST_POLL = 20
 """Seconds until Cromwell is first asked about a run that no job event has told of."""
+
+DATA_FILES = "dropwell/inputs/"
+"""Where in the workflow bucket a bundle's own data files are stored, a folder a run."""
 
 _MOST_UNCLEAR = 5
 _SHOWN_FINDINGS = 20
@@ -53,13 +59,28 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A bundle found fit to run: what will be posted, and what must be stored before."""
+class Rules:
+    """What the operator lets a bundle ask.
 
-    submission: Submission
-    workflow: str
-    uploads: Mapping[str, str]
-    warnings: tuple[Finding, ...] = ()
+    Parameters
+    ----------
+    limits : Limits
+        How large a bundle may be.
+    submission_bytes : int
+        The largest submission that Cromwell and its proxy take.
+    enforced_options : mapping
+        Workflow options laid over those of every bundle.
+    allowed_options : tuple of str
+        Options that act with Cromwell's rights, and that bundles may set nevertheless.
+    output_prefixes : tuple of str
+        ``s3://`` prefixes under which Cromwell may copy outputs and logs.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    submission_bytes: int = DEFAULT_LIMITS.closure
+    enforced_options: Mapping[str, Any] = field(default_factory=dict)
+    allowed_options: tuple[str, ...] = ()
+    output_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +91,11 @@ class Desk:
     ----------
     table, inbox, workflows, cromwell
         The adapters; `workflows` is the bucket that Cromwell reads inputs from.
-    prepare : callable
-        Checks a bundle for a run and says what to post; raises `BadBundle`.
-    limits : Limits
-        How large a bundle may be.
+    check : callable
+        Reads a bundle's WDL and inputs; the engine behind it is loaded when it is
+        first called, after it is known that the drop is no duplicate.
+    rules : Rules
+        What bundles may ask.
     lease : int
         Seconds that one delivery may work on a drop before another takes over.
     """
@@ -82,8 +104,8 @@ class Desk:
     inbox: Bucket
     workflows: Bucket
     cromwell: Cromwell
-    prepare: Callable[[Bundle, Run], Prepared]
-    limits: Limits
+    check: Callable[[Bundle], Checked]
+    rules: Rules
     lease: int
 
 
@@ -170,8 +192,10 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
     if run.abort_at:
         return _call_off(run, desk, now)
     try:
-        data = desk.inbox.read(run.key, version_id=run.version_id, limit=desk.limits.compressed)
-        bundle = open_bundle(data, run.drop.file_name, desk.limits)
+        data = desk.inbox.read(
+            run.key, version_id=run.version_id, limit=desk.rules.limits.compressed
+        )
+        bundle = open_bundle(data, run.drop.file_name, desk.rules.limits)
         run = replace(
             run,
             name=bundle.name,
@@ -179,19 +203,94 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
             sha256=bundle.sha256,
             labels=tuple(sorted(bundle.labels.items())),
         )
-        prepared = desk.prepare(bundle, run)
+        prepared = _prepare(bundle, run, desk)
     except BadBundle as bad:
         return _reject(run, bad.findings, desk, now)
     except Missing:
         return _reject(run, [_vanished(run)], desk, now)
     except TooLarge:
-        return _reject(run, [_too_large(run, desk.limits)], desk, now)
+        return _reject(run, [_too_large(run, desk.rules.limits)], desk, now)
     warnings = (*prepared.warnings, *_twins(run, desk.table))
     run = replace(run, workflow=prepared.workflow, warnings=_told(warnings))
-    for path, key in prepared.uploads.items():
-        with bundle.open(path) as stream:
+    for entry, key in prepared.uploads.items():
+        with bundle.open(entry) as stream:
             desk.workflows.put_stream(key, stream)
     return _post(run, prepared.submission, desk, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A bundle found fit to run: what will be posted, and what must be stored before."""
+
+    submission: Submission
+    workflow: str
+    uploads: Mapping[str, str]
+    warnings: tuple[Finding, ...]
+
+
+def _prepare(bundle: Bundle, run: Run, desk: Desk) -> _Prepared:
+    """Check a bundle and say what to post for it.
+
+    Raises
+    ------
+    BadBundle
+        With all that was found, the warnings too.
+    """
+    rules = desk.rules
+    checked = desk.check(bundle)
+    data = data_files(bundle, checked)
+    options, of_options = review_options(
+        bundle.options,
+        file=bundle.options_file,
+        enforced=rules.enforced_options,
+        allowed_keys=rules.allowed_options,
+        allowed_prefixes=rules.output_prefixes,
+    )
+    findings = (*bundle.findings, *checked.findings, *data.findings, *of_options)
+    if errors_of(findings):
+        raise BadBundle(*findings)
+    if bundle.dry_run:
+        raise BadBundle(_only_checked(), *findings)
+    keys = {entry: f"{DATA_FILES}{run.run_id}/{entry}" for entry in data.entries}
+    uris = {entry: desk.workflows.uri(key) for entry, key in keys.items()}
+    submission = Submission(
+        run_id=run.run_id,
+        source=main_source(bundle, checked),
+        inputs=rewritten(bundle.inputs, data, uris),
+        options=options,
+        labels={**bundle.labels, "dropwell-project": run.project, "dropwell-name": run.name},
+        dependencies=import_zip(bundle, checked),
+        on_hold=bundle.hold,
+    )
+    if (size := _size(submission)) > rules.submission_bytes:
+        raise BadBundle(_too_large_to_post(size, rules.submission_bytes), *findings)
+    return _Prepared(
+        submission=submission, workflow=checked.workflow, uploads=keys, warnings=findings
+    )
+
+
+def _size(submission: Submission) -> int:
+    """Return about how many bytes a submission takes on the wire."""
+    texts: list[Any] = [submission.inputs, submission.options, submission.labels]
+    told = sum(len(json.dumps(text).encode()) for text in texts)
+    return told + len(submission.source.encode()) + len(submission.dependencies or b"") + 2_000
+
+
+def _too_large_to_post(size: int, most: int) -> Finding:
+    return Finding(
+        rule="submission-too-large",
+        message=f"WDL, imports and inputs together are {in_bytes(size)}; this Cromwell takes"
+        f" {in_bytes(most)}",
+        advice="Move long lists out of the inputs into a file on S3, and read them in the WDL.",
+    )
+
+
+def _only_checked() -> Finding:
+    return Finding(
+        rule="dry-run",
+        severity=Severity.WARNING,
+        message="only checked, as dryRun in the manifest asks; nothing stands against running it",
+    )
 
 
 def _told(findings: tuple[Finding, ...]) -> tuple[str, ...]:
@@ -207,11 +306,10 @@ def _vanished(run: Run) -> Finding:
 
 
 def _too_large(run: Run, limits: Limits) -> Finding:
-    most = limits.compressed // 1_000_000
     return Finding(
-        rule="too-large",
-        message=f"{run.drop.file_name} is larger than the {most} MB a bundle may have",
-        advice="keep large data in S3 and name it in the inputs by its s3:// address",
+        rule="bundle-too-large",
+        message=f"{run.drop.file_name} is larger than the {in_bytes(limits.compressed)} taken",
+        advice="Leave large data on S3 and name it by its s3:// URI in the inputs.",
     )
 
 
@@ -399,15 +497,3 @@ def _kept_name(run: Run) -> str:
     if run.state is State.REJECTED:
         return run.drop.file_name
     return "bundle" + "." + run.drop.file_name.rpartition(".")[2].lower()
-
-
-def posting_labels(run: Run, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels a run is posted with: the bundle's, and ours over them."""
-    return {**labels, "dropwell-project": run.project, "dropwell-name": run.name}
-
-
-def size_of(submission: Submission) -> int:
-    """Return about how many bytes a submission takes on the wire."""
-    texts: list[Any] = [submission.inputs, submission.options, submission.labels]
-    body = sum(len(json.dumps(text).encode()) for text in texts)
-    return body + len(submission.source.encode()) + len(submission.dependencies or b"") + 2_000
