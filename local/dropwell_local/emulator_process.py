@@ -1,0 +1,47 @@
+"""The process of the AWS emulator: ministack, for as long as its stdin is open.
+
+Runs under the emulator's own Python, so it imports the standard library and
+ministack only.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from dropwell_local.lifeline import end_with_stdin
+
+
+def as_behind_tls(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Let the emulator take requests for such as came over TLS.
+
+    Callers reach AWS over TLS; here they come over plain HTTP, which the
+    template's policies refuse. Ministack believes this header, as from a proxy
+    that ends TLS in front of it.
+    """
+
+    async def behind_tls(scope: dict[str, Any], *channels: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
+        await app(scope, *channels)
+
+    return behind_tls
+
+
+def main() -> None:
+    end_with_stdin()
+    # The runtime interface that ministack gives each function answers in small
+    # writes; with Nagle's algorithm each warm call would wait about 40 ms.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+    sys.argv[:] = ["ministack"]
+
+    from ministack import app as ministack  # type: ignore[import-not-found]
+
+    ministack.app = as_behind_tls(ministack.app)
+    ministack.main()
+
+
+if __name__ == "__main__":
+    main()
