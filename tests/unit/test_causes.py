@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -405,6 +406,11 @@ class TestTheTable:
         assert judge(said, rules).actor is Actor.PLATFORM
         assert judge(failed(return_code=1), rules).cause is Cause.UNKNOWN
 
+    def test_says_a_sentence_with_gaps_rather_than_fail(self):
+        rule = replace(table().rules[0], why=("asked {memory} of {nobody}",), next_step="wait")
+        verdict = judge(failed(job_reason="cromwell abort called", memory_mib=512), [rule])
+        assert verdict.why == "asked 512 MB of ?"
+
 
 @pytest.mark.parametrize("piece", ["x", "failed to copy s3://", "Spot Task ", "MemoryError", "\n"])
 def test_judges_long_hostile_text_quickly(piece):
@@ -440,7 +446,7 @@ def _page():
 
 
 def test_the_page_shows_the_table():
-    """To write the page's tables anew: ``DROPWELL_GOLDEN=write pytest tests/unit/test_causes.py``."""
+    """Write its tables anew with ``DROPWELL_GOLDEN=write pytest tests/unit/test_causes.py``."""
     text = PAGE.read_text("utf-8")
     for name, lines in zip(("causes", "rules"), _page(), strict=True):
         block = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- end of {name} -->"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -381,13 +382,13 @@ def _facts(evidence: Evidence) -> dict[str, str]:
 
 
 def _filled(sentences: Sequence[str], known: Mapping[str, str]) -> str:
-    """Return the first sentence all of whose facts are known, else the last as it is."""
+    """Return the first sentence all of whose facts are known, else the last with gaps."""
     for sentence in sentences:
         try:
             return sentence.format_map(known)
         except KeyError:
             continue
-    return sentences[-1]
+    return sentences[-1].format_map(defaultdict(lambda: "?", known))
 
 
 def _numbers(evidence: Evidence) -> tuple[str, ...]:

@@ -305,6 +305,8 @@ def _who(principal: str) -> str:
 
 
 def _sent(facts: Facts) -> str:
+    if facts.state is State.PAUSED:
+        return "It is on hold until somebody releases it."
     if facts.submitted_at:
         return f"Cromwell took it {clock(facts.submitted_at, facts.at or None)}."
     if facts.waiting:
@@ -321,11 +323,7 @@ def _failing(facts: Facts, detail: Detail) -> list[str]:
         f", {into} into the run." if into else ".",
         joint="",
     )
-    running = (
-        f"{plural(facts.still_running, 'job')} still running, billed until they end."
-        if facts.still_running
-        else ""
-    )
+    running = f"{_still(facts, 'running')}." if facts.still_running else ""
     return [
         _wrapped(_sentences(opening, _progress(facts), running)),
         "",
@@ -363,8 +361,7 @@ def _canceled(facts: Facts) -> list[str]:
     if not facts.submitted_at:
         after = "It had not been sent to Cromwell: nothing ran, nothing was charged."
     elif facts.still_running:
-        jobs = plural(facts.still_running, "job")
-        after = f"{jobs} still to stop, billed until they end."
+        after = f"{_still(facts, 'to be stopped')}."
     else:
         after = "Nothing of it runs any more."
     again = "Drop it again if it should run after all; finished calls come from cache."
@@ -428,11 +425,20 @@ def _failures(facts: Facts, detail: Detail) -> list[str]:
     lines: list[str] = []
     for number, group in enumerate(shown, 1):
         if several:
-            lines.append(f"Cause {number} of {len(facts.groups)}, {plural(group.count, 'call')}:")
-        lines += [*_failure(group, detail), ""]
+            title = f"Cause {number} of {len(facts.groups)}, {plural(group.count, 'call')}"
+            lines.append(_wrapped(f"{title}{_which(group)}"))
+        why, *rest = _failure(group, detail)
+        lines.append(why)
+        if group.count > 1 and not several:
+            lines.append(_wrapped(f"{plural(group.count, 'call')} failed alike{_which(group)}"))
+        lines += [*rest, ""]
     if hidden := len(facts.groups) - len(shown):
         lines += [f"And {plural(hidden, 'more cause')}: see the run folder.", ""]
     return lines
+
+
+def _which(group: Group) -> str:
+    return f": {one_line(group.shards, 120)}" if group.shards else ""
 
 
 _HOW_SURE = {"sure": "Why", "likely": "Why (likely)", "guess": "Why (a guess)"}
@@ -444,10 +450,6 @@ def _failure(group: Group, detail: Detail) -> list[str]:
         hushed(text) for text in call.evidence if detail is not Detail.MINIMAL or '"' not in text
     ]
     lines = [_wrapped(f"{_HOW_SURE[call.confidence]}: {one_line(call.call_id.label)} {call.why}")]
-    if group.count > 1:
-        alike = f"{plural(group.count, 'call')} failed alike"
-        which = one_line(group.shards, 120)
-        lines.append(_wrapped(f"{alike}: {which}" if which else alike))
     if evidence:
         lines.append(_wrapped(f"Evidence: {'; '.join(evidence)}"))
     lines.append(_wrapped(f"Who acts: {call.actor}. Next: {call.next_step}"))
@@ -546,6 +548,12 @@ def _progress(facts: Facts) -> str:
         if facts.groups:
             done += f", {plural(len(facts.groups), 'cause')}"
     return f"{done}."
+
+
+def _still(facts: Facts, doing: str) -> str:
+    if facts.still_running == 1:
+        return f"1 job is still {doing}, and billed until it ends"
+    return f"{plural(facts.still_running, 'job')} are still {doing}, and billed until they end"
 
 
 def _sentences(*parts: str, joint: str = " ") -> str:
