@@ -72,6 +72,11 @@ class _Run:
     failures: list[Json] = field(default_factory=list)
     calls: Mapping[str, list[dict[str, Json]]] = field(default_factory=dict)
 
+    def hides(self) -> bool:
+        """Whether this read does not show it yet; each one counts."""
+        self.hidden_reads -= 1
+        return self.hidden_reads >= 0
+
 
 class CromwellStub:
     """A Cromwell to talk to over HTTP; use it as a context.
@@ -81,8 +86,8 @@ class CromwellStub:
     version : str
         What it says it is. Below 75 it does not know ``requestedWorkflowId``.
     hidden_reads : int
-        How many reads of a run answer 404 after it was accepted, as if its
-        metadata had not been summarised yet.
+        How many reads do not show a run after it was accepted, as if its
+        metadata had not been summarised yet: 404, or left out of a query.
     failed_jobs : bool
         Whether it has the route ``/metadata/failed-jobs``.
 
@@ -366,7 +371,7 @@ def _query(stub: CromwellStub, terms: list[dict[str, str]]) -> _Reply:
     results = [
         {"id": run_id, "name": "wf", "status": run.status, "submission": "2026-01-30T09:00:00Z"}
         for run_id, run in stub.runs.items()
-        if run_id in wanted and run.hidden_reads <= 0
+        if run_id in wanted and not run.hides()
     ]
     return _json({"results": results, "totalResultsCount": len(results)})
 
@@ -400,9 +405,7 @@ def _look_up(
     if what == ["metadata", "failed-jobs"] and not stub.has_failed_jobs:
         return _Reply(404, b"The requested resource could not be found.", "text/plain")
     run = stub.runs.get(run_id)
-    if run is None or run.hidden_reads > 0:
-        if run is not None:
-            run.hidden_reads -= 1
+    if run is None or run.hides():
         return _error(404, "fail", f"Unrecognized workflow ID: {run_id}")
     match what:
         case ["status"]:

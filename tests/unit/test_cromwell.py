@@ -320,7 +320,7 @@ class TestAsking:
             cromwell.status(RUN)
 
     def test_a_run_that_is_not_visible_yet(self):
-        with CromwellStub(hidden_reads=2) as stub:
+        with CromwellStub(hidden_reads=3) as stub:
             cromwell = Cromwell(stub.url)
             cromwell.submit(submission())
             assert cromwell.statuses([RUN]) == {}

@@ -178,7 +178,7 @@ def job_sighting_of_description(job: Mapping[str, Json]) -> Sighting:
         created_at=_whole(job.get("createdAt")),
         started_at=_whole(job.get("startedAt")),
         stopped_at=_whole(job.get("stoppedAt")),
-        vcpus=needs.get("VCPU") or _number(container.get("vcpus")),
+        vcpus=needs.get("VCPU") or str(_whole(container.get("vcpus")) or ""),
         memory_mib=_mib(needs.get("MEMORY")) or _whole(container.get("memory")),
         image=_text(container.get("image")),
         script_url=_environment(container).get("BATCH_FILE_S3_URL", ""),
@@ -285,10 +285,6 @@ def _seconds(value: Json) -> int:
 
 def _mib(value: str | None) -> int | None:
     return int(value) if value and value.isascii() and value.isdecimal() else None
-
-
-def _number(value: Json) -> str:
-    return str(value) if isinstance(value, int | float) and value else ""
 
 
 def _text(value: Json) -> str:
