@@ -102,9 +102,27 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
     claimed = _claim(key, notice, voice.table, now)
     if claimed is None:
         return Told.KNOWN
-    _say(_facts(kind, notice, run, seen, voice), voice)
+    _say(_facts(kind, notice, run, seen, voice.inbox), voice)
     _mark(key, claimed, voice.table, now)
     return Told.SAID
+
+
+def recall(run: Run, notice: Item, table: Table, inbox: Bucket) -> Facts:
+    """Return what a notice on record tells, as it is known now, for somebody who asks.
+
+    Mails are not kept: this is how a notice is read again later.
+
+    Parameters
+    ----------
+    run : Run
+        Whose notice it is.
+    notice : dict
+        The notice's item.
+    table, inbox : Table, Bucket
+        Where what it tells is remembered.
+    """
+    seen = _Seen.of(table, run) if run.submitted_at else _Seen()
+    return _facts(Kind(notice["sk"].removeprefix(NOTICE)), notice, run, seen, inbox)
 
 
 def _say(facts: Facts, voice: Voice) -> None:
@@ -215,8 +233,8 @@ class _Seen:
 # Facts
 
 
-def _facts(kind: Kind, notice: Item, run: Run, seen: _Seen, voice: Voice) -> Facts:
-    folder = voice.inbox.uri(run.folder)
+def _facts(kind: Kind, notice: Item, run: Run, seen: _Seen, inbox: Bucket) -> Facts:
+    folder = inbox.uri(run.folder)
     facts = Facts(
         kind=kind,
         notice_id=notice["notice_id"],
@@ -248,10 +266,10 @@ def _facts(kind: Kind, notice: Item, run: Run, seen: _Seen, voice: Voice) -> Fac
         still_running=seen.live,
     )
     if run.state is State.COMPLETE:
-        return replace(facts, outputs=_outputs(run, voice.inbox))
+        return replace(facts, outputs=_outputs(run, inbox))
     if run.state is State.CANCELED:
         return facts
-    return replace(facts, groups=_groups(run, seen, voice.inbox), failures=run.failures)
+    return replace(facts, groups=_groups(run, seen, inbox), failures=run.failures)
 
 
 def _outputs(run: Run, inbox: Bucket) -> int | None:
