@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -195,10 +194,10 @@ class Api:
 
     def _id(self, request: Request) -> str:
         given = request.path_params["id"]
-        try:
-            return str(uuid.UUID(given))
-        except ValueError as problem:
-            raise Answer(400, f"Invalid workflow ID: '{given}'.") from problem
+        workflow_id = submission.parse_id(given)
+        if workflow_id is None:
+            raise Answer(400, f"Invalid workflow ID: '{given}'.")
+        return workflow_id
 
     def _seen(self, request: Request) -> Workflow:
         """Return the workflow asked for, once Cromwell's summary would show it."""

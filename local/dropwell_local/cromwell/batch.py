@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from dropwell_local.cromwell.clock import milliseconds
 from dropwell_local.cromwell.settings import Settings
 
 _COMMAND = ["/bin/bash", "-c", "/var/scratch/fetch_and_run.sh"]
@@ -30,7 +30,7 @@ class Job:
     script_url: str
     tags: dict[str, str]
     status: str = "SUBMITTED"
-    created_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    created_at: int = field(default_factory=milliseconds)
     started_at: int | None = None
     stopped_at: int | None = None
     exit_code: int | None = None

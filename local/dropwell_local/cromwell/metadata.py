@@ -109,9 +109,8 @@ def failed_jobs(store: Store, workflow: Workflow) -> Json:
     higher shard after it is not told. Calls of sub-workflows are never told, the calls
     inside them are.
     """
-    family = [one for one in store.of_root(workflow.id) if _below(store, one, workflow.id)]
     by_name: dict[str, list[Attempt]] = {}
-    for one in family or [workflow]:
+    for one in store.of_root(workflow.id) or [workflow]:
         for attempt in store.calls(one.id):
             by_name.setdefault(attempt.fqn, []).append(attempt)
     answer: Json = {}
@@ -127,10 +126,6 @@ def failed_jobs(store: Store, workflow: Workflow) -> Json:
                 calls = answer.setdefault(attempt.workflow, {"calls": {}})["calls"]
                 calls.setdefault(name, []).append(_attempt(attempt, lambda key: True))
     return answer
-
-
-def _below(store: Store, workflow: Workflow, root_id: str) -> bool:
-    return root_id in (workflow.id, workflow.root)
 
 
 def _has_failed(attempt: Attempt) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from dropwell_local.cromwell.store import Workflow
+from dropwell_local.cromwell.submission import parse_id
 
 _STATUSES = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded", "Failed")
 _KEYS = {
@@ -107,7 +107,7 @@ def _problems(asked: dict[str, list[str]]) -> list[str]:
     problems += [
         f"Id values do match allowed workflow id pattern: invalid Id value: '{value}'"
         for value in asked["id"]
-        if not _is_uuid(value)
+        if parse_id(value) is None
     ]
     bad = [value for value in asked["name"] if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]*", value)]
     if bad:
@@ -115,14 +115,6 @@ def _problems(asked: dict[str, list[str]]) -> list[str]:
             f"Name values do not match allowed workflow naming pattern: {', '.join(bad)}"
         )
     return problems
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _flag(asked: dict[str, list[str]], name: str, otherwise: bool) -> bool:

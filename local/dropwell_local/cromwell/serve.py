@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import TracebackType
 
 from dropwell_local.cromwell.settings import Settings
 
+_START_S = 30.0
 _STOP_S = 25.0
 
 
@@ -61,7 +63,8 @@ class LocalCromwell:
                 start_new_session=True,
             )
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        ready, _, _ = select.select([self._process.stdout], [], [], _START_S)
+        line = self._process.stdout.readline() if ready else ""
         if not line:
             self.stop()
             tail = self._log.read_text(errors="replace")[-2000:]

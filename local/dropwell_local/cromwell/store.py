@@ -12,6 +12,8 @@ from typing import Any
 TERMINAL = ("Aborted", "Succeeded", "Failed")
 _ORDER = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded", "Failed")
 
+_CALL_ENDED = ("Failed", "RetryableFailure", "Done", "Aborted", "Bypassed", "Unstartable")
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workflow (
     id TEXT PRIMARY KEY, root TEXT NOT NULL, parent TEXT, status TEXT NOT NULL,
@@ -117,16 +119,41 @@ class Store:
             Whether it moved.
         """
         known = self.get(workflow_id)
-        if known is None:
+        if known is None or known.status in TERMINAL:
             return False
-        forward = _ORDER.index(status) > _ORDER.index(known.status)
-        forward = forward and known.status not in TERMINAL
-        merged = {**known.facts, **facts} if forward or status == known.status else known.facts
+        if _ORDER.index(status) <= _ORDER.index(known.status):
+            return False
         self._db.execute(
             "UPDATE workflow SET status = ?, facts = ? WHERE id = ?",
-            (status if forward else known.status, json.dumps(merged), workflow_id),
+            (status, json.dumps({**known.facts, **facts}), workflow_id),
         )
-        return forward
+        return True
+
+    def end(self, workflow_id: str, status: str, at: str, facts: Mapping[str, Any]) -> None:
+        """Record a workflow's end; with a run ends whatever in it was still open.
+
+        Parameters
+        ----------
+        at : str
+            When, as metadata has it.
+        """
+        known = self.get(workflow_id)
+        if known is None:
+            return
+        left = "Aborted" if status == "Aborted" else "Failed"
+        family = self.of_root(workflow_id) if known.parent is None else []
+        for one in family:
+            self._close_calls(one.id, left, at)
+            if one.parent:
+                self.turn(one.id, left, end=at)
+        if not self.turn(workflow_id, status, end=at, **facts):
+            self.note(workflow_id, **facts)
+
+    def _close_calls(self, workflow_id: str, left: str, at: str) -> None:
+        for one in self.calls(workflow_id):
+            if one.facts.get("executionStatus") not in _CALL_ENDED:
+                closed = {"executionStatus": left, "end": at}
+                self.note_call(workflow_id, one.fqn, one.shard, one.attempt, closed)
 
     def note(self, workflow_id: str, **facts: Any) -> None:
         known = self.get(workflow_id)
@@ -143,9 +170,6 @@ class Store:
             "UPDATE workflow SET labels = ? WHERE id = ?", (json.dumps(merged), workflow_id)
         )
         return merged
-
-    def forget(self, workflow_id: str) -> None:
-        self._db.execute("DELETE FROM workflow WHERE id = ?", (workflow_id,))
 
     def note_call(
         self, workflow_id: str, fqn: str, shard: int, attempt: int, facts: Mapping[str, Any]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +32,7 @@ _PLAIN_PARTS = {
     "wdlDependencies",
 }
 _OBJECT_OPTIONS = ("default_runtime_attributes", "google_labels")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _JAVA_PROTOCOLS = ("http", "https", "ftp", "file", "jar", "mailto")
 
 
@@ -301,13 +301,22 @@ def _requested_id(text: str | None) -> str | None:
         raise Rejected(
             f"Mismatch between requested IDs count ({len(ids)}) and workflow inputs counts (1)"
         )
-    try:
-        return str(uuid.UUID(ids[0]))
-    except ValueError as error:
+    requested = parse_id(ids[0])
+    if requested is None:
         raise Rejected(
             "Failed to parse requested workflow ID as UUID (reason 1 of 1): "
             f"Invalid UUID string: {ids[0]}"
-        ) from error
+        )
+    return requested
+
+
+def parse_id(text: str) -> str | None:
+    """Return a workflow id as Cromwell prints it; `None` for what is none.
+
+    >>> parse_id("E6236763-C518-41D0-9688-432549A8BF7D")
+    'e6236763-c518-41d0-9688-432549a8bf7d'
+    """
+    return text.lower() if _UUID.fullmatch(text) else None
 
 
 def _boolean(text: str) -> bool:

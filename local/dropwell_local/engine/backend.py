@@ -139,6 +139,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             "job",
             event="submitted",
             id=self.job_id,
+            call=[*self.call_key(), self.try_counter],
             facts={
                 "fqn": self.call.fqn,
                 "image": values.get("docker", ""),
@@ -149,7 +150,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             },
         )
         self.tell(
-            executionStatus="Starting",
+            executionStatus="Running",  # for Cromwell it runs from here, whatever Batch does
             backend="AWSBATCH",
             backendStatus="Initializing",
             jobId=self.job_id,
@@ -184,7 +185,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
 
     def _started(self, pid: int) -> None:
         self.session.wire.send("job", event="running", id=self.job_id, pid=pid)
-        self.tell(executionStatus="Running", backendStatus="Running")
+        self.tell(backendStatus="Running")
 
     def _store_streams(self, code: int) -> None:
         """Store rc, then stderr, then stdout: Cromwell 92's order, before any output."""
@@ -248,7 +249,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
     def fail(self, why: Failure, *, returnCode: int, final: bool = False) -> None:
         again = not final and self.try_counter <= self.runtime_values.get("maxRetries", 0)
         if not again:
-            self.session.failures[self.call.holder.workflow_id].append(why)
+            self.session.blame(self.call.holder.workflow_id, why)
         self.tell(
             executionStatus="RetryableFailure" if again else "Failed",
             backendStatus="Failed",
@@ -257,6 +258,9 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             failures=[why],
             end=now(),
         )
+
+    def call_key(self) -> tuple[str, str, int]:
+        return self.call.holder.workflow_id, self.call.fqn, self.call.shard
 
     def tell(self, **facts: Any) -> None:
         self.session.tell_call(self.call, self.try_counter, **facts)

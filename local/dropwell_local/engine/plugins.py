@@ -19,8 +19,10 @@ from WDL.runtime.error import RunFailed, Terminated
 from dropwell_local.engine import layout, store
 from dropwell_local.engine.backend import HostContainer
 from dropwell_local.engine.session import (
+    Inner,
     Session,
     current,
+    failed,
     failure,
     inner_scatter_names,
     now,
@@ -69,7 +71,7 @@ def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None
         session.tell_call(call, 1, executionStatus="Aborted", end=now())
         return
     why = failure(str(error))
-    session.failures[call.holder.workflow_id].append(why)
+    session.blame(call.holder.workflow_id, why)
     session.tell_call(
         call, 1, executionStatus="Failed", failures=[why], end=now(), retryableFailure=False
     )
@@ -137,63 +139,52 @@ def workflow(
         yield recv
         return
     given = session.as_urls(WDL.values_to_json(recv["inputs"], namespace=workflow.name))
-    call: layout.Call | None = None
-    if len(run_id_stack) == 1:
-        holder = layout.root_holder(session.run_id, workflow.name, session.root)
-        session.run = holder
-    else:
-        call = session.locate(run_id_stack)
-        holder = layout.inner_call(
-            call.holder, call.alias, call.shard, workflow.name, workflow.name
-        )
+    holder = _enter(session, run_id_stack, workflow, given)
     session.scatters[tuple(run_id_stack)] = inner_scatter_names(workflow)
     session.holders[tuple(run_id_stack)] = holder
-    if call is None:
-        session.wire.send(
-            "workflow",
-            id=session.run_id,
-            parent=None,
-            facts={
-                "workflowName": workflow.name,
-                "workflowRoot": holder.root + "/",
-                "inputs": given,
-                "start": now(),
-                "actualWorkflowLanguage": "WDL",
-                "actualWorkflowLanguageVersion": workflow.effective_wdl_version,
-            },
-        )
-    else:
-        session.tell_subworkflow(call, holder, inputs=given)
     try:
         recv = yield recv
         _store_leftovers(session, recv["outputs"], holder, Path(run_dir))
         outputs = session.as_urls(WDL.values_to_json(recv["outputs"], namespace=workflow.name))
-        _tell_end(session, call, holder, "Succeeded", outputs=outputs)
+        session.leave(holder, "Succeeded", outputs=outputs)
         yield recv
     except Exception as error:
         cause: BaseException = error
         while isinstance(cause, RunFailed) and cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, Terminated):
-            _tell_end(session, call, holder, "Aborted")
+            session.leave(holder, "Aborted")
         else:
-            failures = session.failures[holder.workflow_id] or [failure(str(cause))]
-            _tell_end(
-                session, call, holder, "Failed", failures=[failure("Workflow failed", *failures)]
-            )
+            if not session.failures_of(holder.workflow_id):
+                session.blame(holder.workflow_id, failure(str(cause)))
+            if holder is not session.run:  # the run's own end waits for calls still running
+                causes = session.failures_of(holder.workflow_id)
+                session.leave(holder, "Failed", failures=[failed(causes)])
         raise
 
 
-def _tell_end(
-    session: Session, call: layout.Call | None, holder: layout.Holder, status: str, **facts: Any
-) -> None:
-    session.wire.send("workflow-ended", id=holder.workflow_id, status=status, facts=facts)
-    if call is None:
-        return
-    session.failures[call.holder.workflow_id] += facts.get("failures", [])
-    session.tell_call(
-        call, 1, executionStatus="Done" if status == "Succeeded" else status, end=now(), **facts
+def _enter(session: Session, stack: list[str], workflow: Any, given: Any) -> layout.Holder:
+    if len(stack) > 1:
+        call = session.locate(stack)
+        holder = layout.inner_call(
+            call.holder, call.alias, call.shard, workflow.name, workflow.name
+        )
+        session.enter(Inner(call, holder), inputs=given)
+        return holder
+    session.run = layout.root_holder(session.run_id, workflow.name, session.root)
+    session.wire.send(
+        "workflow",
+        id=session.run_id,
+        parent=None,
+        facts={
+            "workflowName": workflow.name,
+            "workflowRoot": session.run.root + "/",
+            "inputs": given,
+            "actualWorkflowLanguage": "WDL",
+            "actualWorkflowLanguageVersion": workflow.effective_wdl_version,
+        },
     )
+    return session.run
 
 
 def _store_leftovers(session: Session, outputs: Any, holder: layout.Holder, run_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import select
@@ -108,6 +109,19 @@ def kill_all() -> None:
         _kill(group, signal.SIGKILL)
 
 
+def adopt_strays() -> None:
+    """Become the parent of whatever a task leaves in a session of its own, so it can be found."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def kill_strays() -> None:
+    """End every process below this one."""
+    for pid in _family(os.getpid())[1:]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _watch(pid: int, memory_limit: int, stop: Callable[[], bool]) -> How:
     ended = select.poll()  # not select(): with hundreds of open logs, descriptors pass 1024
     fd = os.pidfd_open(pid)
@@ -129,14 +143,22 @@ def _watch(pid: int, memory_limit: int, stop: Callable[[], bool]) -> How:
 
 def resident(pid: int) -> int:
     """Return the bytes that a process and its descendants hold in memory together."""
-    total, left = 0, [str(pid)]
-    while left:
-        process = Path("/proc") / left.pop()
+    total = 0
+    for one in _family(pid):
         with contextlib.suppress(OSError, IndexError, ValueError):
-            total += int((process / "statm").read_text().split()[1]) * _PAGE
-            for thread in (process / "task").iterdir():
-                left += (thread / "children").read_text().split()
+            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
     return total
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all below it, itself first."""
+    found, left = [], [pid]
+    while left:
+        found.append(left.pop())
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{found[-1]}/task").iterdir():
+                left += [int(child) for child in (thread / "children").read_text().split()]
+    return found
 
 
 def _kill(group: int, sig: signal.Signals) -> None:

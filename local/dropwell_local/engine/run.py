@@ -22,7 +22,7 @@ import WDL.runtime
 
 from dropwell_local.engine import processes
 from dropwell_local.engine.inputs import BadInputs, bind
-from dropwell_local.engine.session import Failure, Session, begin, failure
+from dropwell_local.engine.session import Failure, Session, begin, failed, failure
 from dropwell_local.engine.wire import Wire
 
 _MAX_IMPORTS = 1 << 30
@@ -51,18 +51,25 @@ def main(fd: int, directory: Path) -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each running task holds log files
+    processes.adopt_strays()
     wire = Wire(socket.socket(fileno=fd), on_lost=_lost)
     what = json.loads((directory / "run.json").read_text())
     session = Session(what["id"], what["root"], what["script_url"], directory, what["labels"], wire)
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     status, problems = _run(directory, what)
+    session.close(aborted=status == "Aborted")
+    causes = session.failures_of(session.run_id)
+    if status == "Failed" and not problems and causes:
+        problems = [failed(causes)]
     wire.send("finished", status=status, failures=problems)
+    processes.kill_strays()
 
 
 def _lost() -> None:
     """End at once, with every task: nobody is left to say what may run."""
     processes.kill_all()
+    processes.kill_strays()
     os._exit(70)
 
 

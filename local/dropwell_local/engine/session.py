@@ -22,9 +22,22 @@ def failure(message: str, *causes: Failure) -> Failure:
     return {"message": message, "causedBy": list(causes)}
 
 
+def failed(causes: list[Failure]) -> Failure:
+    return failure("Workflow failed", *causes)
+
+
 def now() -> str:
     """Return the time as Cromwell writes it: UTC, milliseconds (TimeUtil.scala)."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A workflow that a call runs; `scatter` if it is an inner scatter's."""
+
+    call: Call
+    holder: Holder
+    scatter: bool = False
 
 
 @dataclass
@@ -53,26 +66,27 @@ class Session:
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
+    _failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
     _urls: dict[str, str] = field(default_factory=dict)
-    _inner: dict[str, Holder] = field(default_factory=dict)
+    _inner: dict[str, Inner] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def locate(self, stack: list[str]) -> Call:
-        """Return the call that miniwdl's stack of ids names; tell of inner scatters passed."""
+        """Return the call that miniwdl's stack of ids names; enter inner scatters on the way."""
         within = tuple(stack[:-1])
         alias, _ = parse_call(stack[-1])
         call, passed = locate(self.holders[within], stack[-1], self.scatters[within].get(alias, ()))
         for through, holder in passed:
-            with self._lock:
-                if holder.workflow_id in self._inner:
-                    continue
-                self._inner[holder.workflow_id] = holder
-            self.tell_subworkflow(through, holder)
+            self.enter(Inner(through, holder, scatter=True))
         return call
 
-    def tell_subworkflow(self, call: Call, holder: Holder, **facts: Any) -> None:
-        """Tell of a workflow that a call runs, and of that call."""
+    def enter(self, inner: Inner, **facts: Any) -> None:
+        """Tell of a workflow that a call runs, the first time it is entered."""
+        call, holder = inner.call, inner.holder
+        with self._lock:
+            if holder.workflow_id in self._inner:
+                return
+            self._inner[holder.workflow_id] = inner
         self.wire.send(
             "workflow",
             id=holder.workflow_id,
@@ -84,14 +98,52 @@ class Session:
                 **facts,
             },
         )
+        given = {"inputs": facts["inputs"]} if "inputs" in facts else {}
         self.tell_call(
             call,
             1,
             executionStatus="Running",
             subWorkflowId=holder.workflow_id,
             start=now(),
-            **({"inputs": facts["inputs"]} if "inputs" in facts else {}),
+            **given,
         )
+
+    def leave(self, holder: Holder, status: str, **facts: Any) -> None:
+        """Tell how a workflow ended, and with it the call that ran it."""
+        self.wire.send("workflow-ended", id=holder.workflow_id, status=status, facts=facts)
+        inner = self._inner.get(holder.workflow_id)
+        if inner is not None:
+            done = "Done" if status == "Succeeded" else status
+            self.tell_call(inner.call, 1, executionStatus=done, end=now(), **facts)
+
+    def blame(self, workflow_id: str, why: Failure) -> None:
+        with self._lock:
+            self._failures[workflow_id].append(why)
+
+    def failures_of(self, workflow_id: str) -> list[Failure]:
+        """Return what failed in a workflow: its calls, then the workflows within, nested."""
+        with self._lock:
+            own = list(self._failures[workflow_id])
+            within = [
+                inner.holder.workflow_id
+                for inner in self._inner.values()
+                if inner.call.holder.workflow_id == workflow_id
+            ]
+        nested = [failed(self.failures_of(one)) for one in within if self.failures_of(one)]
+        return own + nested
+
+    def close(self, aborted: bool) -> None:
+        """Tell of the ends that only the run's end settles.
+
+        Calls that ran on after a first failure may have failed as well, and an inner
+        scatter, which miniwdl knows nothing of, is over when its run is.
+        """
+        for inner in list(self._inner.values()):
+            causes = self.failures_of(inner.holder.workflow_id)
+            if causes:
+                self.leave(inner.holder, "Failed", failures=[failed(causes)])
+            elif inner.scatter:
+                self.leave(inner.holder, "Aborted" if aborted else "Succeeded")
 
     def tell_call(self, call: Call, attempt: int, **facts: Any) -> None:
         self.wire.send(

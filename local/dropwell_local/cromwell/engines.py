@@ -1,0 +1,200 @@
+"""One workflow's engine process: started, listened to, its jobs scheduled, its end understood."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dropwell_local.cromwell import batch
+from dropwell_local.cromwell.clock import milliseconds, stamp
+from dropwell_local.cromwell.events import LOG_GROUP, Outbox
+from dropwell_local.cromwell.settings import Settings
+from dropwell_local.cromwell.store import Store, Workflow
+
+_LINE_LIMIT = 256 << 20
+_HOST_LOST = "Host EC2 (instance i-0d0e11) terminated."
+"""What Batch says of a job whose machine went away: here, its engine."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all engines of a server share."""
+
+    settings: Settings
+    store: Store
+    outbox: Outbox
+    scheduler: batch.Scheduler
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a workflow ended, as its engine says; `status` is empty if it did not live to say."""
+
+    status: str
+    facts: dict[str, Any]
+    exit_code: int
+
+
+@dataclass
+class _Running:
+    """A job, the call attempt it is for, and its process group once there is one."""
+
+    job: batch.Job
+    call: tuple[str, str, int, int]
+    group: int = 0
+
+
+@dataclass
+class Engine:
+    """The process that runs one workflow."""
+
+    workflow_id: str
+    shared: Shared
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    jobs: dict[str, _Running] = field(default_factory=dict)
+    status: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    async def launch(cls, workflow_id: str, directory: Path, shared: Shared) -> Engine:
+        """Start the process on what lies in `directory`."""
+        ours, theirs = socket.socketpair()
+        env = {name: os.environ[name] for name in os.environ if not name.startswith("MINIWDL")}
+        with theirs, (directory / "engine.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "dropwell_local.engine.run",
+                str(theirs.fileno()),
+                str(directory),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
+        return cls(workflow_id, shared, process, reader, writer)
+
+    def terminate(self) -> None:
+        """Ask it to end its tasks and itself."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it and every task that it told of, at once."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        for running in self.jobs.values():
+            if running.group and running.group != self.process.pid:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(running.group, signal.SIGKILL)
+
+    async def follow(self) -> Outcome:
+        """Hear it out; return how it ended, with no job left."""
+        while line := await self.reader.readline():
+            self._hear(json.loads(line))
+        self.writer.close()
+        code = await self.process.wait()
+        self.kill()
+        for job_id in list(self.jobs):
+            self._job_ended(
+                job_id,
+                {
+                    "ok": False,
+                    "exit_code": None,
+                    "log": "",
+                    "container_reason": "",
+                    "status_reason": _HOST_LOST,
+                },
+            )
+        return Outcome(self.status, self.facts, code)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        kind, store = message["kind"], self.shared.store
+        if kind == "call":
+            key = message["workflow"], message["fqn"], message["shard"], message["attempt"]
+            store.note_call(*key, message["facts"])
+        elif kind == "job":
+            self._hear_job(message)
+        elif kind == "workflow" and message["parent"] is None:
+            store.note(message["id"], **message["facts"])
+        elif kind == "workflow":
+            parents = {"parentWorkflowId": message["parent"], "rootWorkflowId": self.workflow_id}
+            store.add(
+                Workflow(
+                    message["id"],
+                    self.workflow_id,
+                    message["parent"],
+                    "Running",
+                    time.time(),
+                    {**message["facts"], **parents},
+                    {},
+                )
+            )
+        elif kind == "workflow-ended" and message["id"] != self.workflow_id:
+            store.end(message["id"], message["status"], stamp(), message["facts"])
+        elif kind == "workflow-ended":
+            self.facts = message["facts"]
+        elif kind == "finished":
+            self.status = message["status"]
+            if message["failures"]:
+                self.facts = {"failures": message["failures"]}
+
+    def _hear_job(self, message: dict[str, Any]) -> None:
+        job_id = message["id"]
+        if message["event"] == "submitted":
+            workflow, fqn, shard, attempt = message["call"]
+            job = batch.Job(id=job_id, **message["facts"])
+            self.jobs[job_id] = _Running(job, (workflow, fqn, shard, attempt))
+            self._say(job, "RUNNABLE")
+            self.shared.scheduler.submit(job, lambda: self._let_start(job))
+        elif message["event"] == "running":
+            running = self.jobs[job_id]
+            running.group = message["pid"]
+            running.job.started_at = milliseconds()
+            stream = f"{running.job.definition}/default/{uuid.uuid4().hex}"
+            running.job.log_stream = stream
+            self._say(running.job, "RUNNING")
+        else:
+            self._job_ended(job_id, message)
+
+    def _let_start(self, job: batch.Job) -> None:
+        self._say(job, "STARTING")
+        self.writer.write(json.dumps({"go": job.id}).encode() + b"\n")
+
+    def _job_ended(self, job_id: str, message: dict[str, Any]) -> None:
+        running = self.jobs.pop(job_id)
+        job = running.job
+        job.stopped_at = milliseconds()
+        job.exit_code = message["exit_code"]
+        job.container_reason = message["container_reason"]
+        job.status_reason = message["status_reason"]
+        self._say(job, "SUCCEEDED" if message["ok"] else "FAILED", log_file=message["log"])
+        self.shared.scheduler.leave(job_id)
+        if job.log_stream:
+            log = {
+                "logStreamName": job.log_stream,
+                "logGroupName": LOG_GROUP,
+                "region": self.shared.settings.region,
+            }
+            self.shared.store.note_call(*running.call, {"logConfig": log})
+
+    def _say(self, job: batch.Job, status: str, log_file: str = "") -> None:
+        job.status = status
+        envelope = batch.envelope(job, self.shared.settings, at=time.time())
+        self.shared.outbox.put(envelope, log_stream=job.log_stream, log_file=log_file)
