@@ -108,6 +108,8 @@ def _item(run: Run, pk: str, sk: str) -> Item:
             item[attribute.name] = _plain(value)
     if run.labels:
         item["labels"] = dict(run.labels)
+    if run.due_kind:
+        item["due_at"] = run.due_at  # 0 too: the index leaves out what lacks it
     item["state"], item["rev"] = run.state.value, run.rev
     return item
 

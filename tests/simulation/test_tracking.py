@@ -1,0 +1,108 @@
+"""Sightings late, twice and out of order: the same end, and counters that equal a recount."""
+
+from __future__ import annotations
+
+import pytest
+from dropwell.records import COUNTS, JOB
+from dropwell.runs import State
+from dropwell.tracking import recount
+from tests.simulation.lab import Job, Lab
+from tests.simulation.world import World, same
+
+OOM = "OutOfMemoryError: Container killed due to memory usage"
+
+SCATTER = [
+    *(Job("align", shard) for shard in range(6)),
+    Job("align", 6, return_code=None, reason="Host EC2 (instance i-1) terminated.", lasting=False),
+    Job("align", 6, attempt=2),
+    Job("align", 7, retries=1),
+    Job("gather", return_code=3, stderr="Error: no reads in sample\n"),
+]
+
+# What depends on when we heard, not on what became true.
+TIMING = {
+    "rev", "polls", "due_at", "claimed_until", "said_at", "at", "ended_at", "started_at",
+    "submitted_at", "doubted_at", "failing_at", "tries", "expires_at", "unseen", "suspect",
+}  # fmt: skip
+
+
+def lived(seed: int, *, copies: int = 1, spread: int = 0, interleave: float = 0.0) -> Lab:
+    lab = Lab(World(seed=seed, interleave=interleave), copies=copies, spread=spread)
+    drop = lab.drop()
+    lab.plan(drop, SCATTER, "Failed")
+    lab.settle()
+    return lab
+
+
+def counts(lab: Lab, run_id: str) -> dict[str, int]:
+    item = lab.table.get((run_id, COUNTS)) or {}
+    return {name: count for name, count in item.items() if name not in ("pk", "sk") and count}
+
+
+def test_a_run_whose_gather_fails_is_told_of_with_its_cause():
+    lab = lived(0)
+    [run_id] = lab.cromwell.accepted
+    _, body, attributes = lab.mails.mails[-1]
+    assert attributes["cause"] == "TASK_ERROR"
+    assert "gather" in body
+    assert "no reads in sample" in body
+    assert counts(lab, run_id) == {"jobs": 10, "succeeded": 8, "failed": 2}
+
+
+@pytest.mark.parametrize("seed", range(1, 31))
+def test_events_three_times_and_shuffled_end_in_the_same_table(seed):
+    calm = lived(0)
+    wild = lived(seed, copies=3, spread=400, interleave=0.2)
+    kinds = ("RUN", COUNTS, JOB, "CALL#", "SIG#", "NOTICE#ended", "NOTICE#accepted")
+
+    def told(lab: Lab) -> str:
+        kept = {key: item for key, item in lab.table.items.items() if key[1].startswith(kinds)}
+        return same(kept, but=TIMING)
+
+    assert told(wild) == told(calm)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_crashes_at_random_lose_nothing(seed):
+    world = World(seed=seed, interleave=0.1)
+    world.crash_at = frozenset(world.random.sample(range(600), 25))
+    lab = Lab(world, copies=2, spread=120)
+    drop = lab.drop(times=2)
+    lab.plan(drop, SCATTER, "Failed")
+    lab.settle()
+    assert lab.run(drop).state is State.EXECUTOR_ERROR
+    assert {"accepted", "ended"} <= set(lab.notices(drop))
+    assert {f"{drop.run_id}/ended", f"{drop.run_id}/accepted"} <= set(lab.mails.told)
+    assert counts(lab, drop.run_id) == recount(lab.table.query(drop.run_id))
+    assert lab.cromwell.posts.count(drop.run_id) == 1 or len(lab.cromwell.accepted) == 1
+
+
+def test_jobs_are_placed_by_their_script_where_tags_are_off():
+    lab = Lab(World(), tagged=False)
+    drop = lab.drop()
+    lab.plan(drop, SCATTER, "Failed")
+    lab.settle()
+    assert counts(lab, drop.run_id) == {"jobs": 10, "succeeded": 8, "failed": 2}
+
+
+def test_a_failure_that_cromwell_retries_raises_no_false_alarm():
+    lab = Lab(World())
+    drop = lab.drop()
+    lab.plan(drop, [j for j in SCATTER if j.call == "align"], "Succeeded")
+    lab.settle()
+    assert lab.run(drop).state is State.COMPLETE
+    assert lab.notices(drop) == ["accepted", "ended"]
+
+
+def test_a_run_that_cromwell_forgets_is_lost_and_said_so():
+    lab = Lab(World())
+    drop = lab.drop()
+    lab.plan(drop, [Job("say")], "Running")
+    for _ in range(60):
+        while lab.world.step():
+            pass
+        lab.world.now += 10
+    lab.cromwell.seen_from.clear()
+    lab.settle()
+    assert lab.run(drop).state is State.SYSTEM_ERROR
+    assert lab.mails.mails[-1][2]["cause"] == "LOST_UPSTREAM"
