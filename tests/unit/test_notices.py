@@ -330,7 +330,7 @@ class TestUnknowns:
     @pytest.mark.parametrize("detail", Detail)
     def test_are_left_out_of_every_mail(self, kind, state, detail):
         sent = mail(replace(self.BARE, kind=kind, state=state), detail)
-        assert not re.search(r"None|1970| ,| \.|  by|: *\n\Z", sent.subject + "\n" + sent.body)
+        assert not re.search(r"None|1970| ,| \.|  by|: *$", sent.subject + "\n" + sent.body, re.M)
         assert RUN in sent.body
 
     @pytest.mark.parametrize("kind", set(Kind) - {Kind.FAILING, Kind.REJECTED})
@@ -348,6 +348,18 @@ class TestUnknowns:
     def test_a_single_job_is_counted_as_one(self):
         facts = replace(SCENES["ended-canceled"], still_running=1)
         assert "1 job is still to be stopped, and billed until it ends." in text(facts)
+
+    def test_failed_calls_of_unknown_cause_are_counted_all_the_same(self):
+        facts = replace(BASE, state=State.EXECUTOR_ERROR, calls_failed=2)
+        assert "340 of 340 calls done; 2 failed. Why: nothing that was found" in text(facts)
+
+    def test_a_lost_run_is_lost_whatever_failed_before(self):
+        facts = replace(SCENES["ended-lost"], groups=SCENES["ended-failed"].groups)
+        assert facts.cause is Cause.LOST_UPSTREAM
+        assert mail(facts, Detail.STANDARD) == mail(SCENES["ended-lost"], Detail.STANDARD)
+
+    def test_a_rejection_without_a_report_names_none(self):
+        assert "Fix and drop again. Dropped" in text(replace(SCENES["rejected"], report=""))
 
     def test_a_run_on_hold_says_so(self):
         facts = replace(SCENES["accepted"], state=State.PAUSED)

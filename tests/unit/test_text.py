@@ -164,6 +164,12 @@ class TestTail:
     def test_always_ends_in_the_last_line_that_says_anything(self):
         assert tail("noise\n" * 100 + "Error: why\n\n\n", 1) == ["Error: why"]
 
+    def test_finds_the_last_line_before_a_hole_that_a_crash_left(self):
+        assert tail(b"Error: why\n" + b"\0" * 100_000, 3) == ["Error: why"]
+
+    def test_reads_no_more_than_the_end(self):
+        assert tail("x\n" + "y" * 100_000, 3, width=10) == ["yyyyyyyyy…"]
+
     def test_redacts_before_it_cuts(self):
         assert "hunter" not in tail("password=" + "hunter2" * 50, 1, width=20)[0]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from dropwell.causes import Actor, Cause, Evidence, judge, table
+from dropwell.causes import Cause, Evidence, judge, table
 from dropwell.runs import State
 from dropwell.summaries import CallSummary
 from dropwell.text import (
@@ -160,10 +160,10 @@ class Facts:
     @property
     def cause(self) -> Cause | None:
         """The cause to name first, `None` where nothing failed."""
-        if self.groups:
-            return self.groups[0].cause
         if self.state is State.SYSTEM_ERROR:
             return Cause.LOST_UPSTREAM
+        if self.groups:
+            return self.groups[0].cause
         if self.state is not State.EXECUTOR_ERROR and self.kind is not Kind.FAILING:
             return None
         return Cause.WORKFLOW_ERROR if self.failures else Cause.UNKNOWN
@@ -230,7 +230,7 @@ def _headline(facts: Facts) -> str:
         case _, State.CANCELED:
             return f"Canceled: {name}"
         case _, State.SYSTEM_ERROR:
-            return f"LOST: {name}, {_what_failed(facts)}"
+            return f"LOST: {name}, {table().meanings[Cause.LOST_UPSTREAM].title}"
         case _:
             return f"FAILED: {name}, {_what_failed(facts)}"
 
@@ -243,8 +243,7 @@ def _ascii_name(name: str) -> str:
 
 def _what_failed(facts: Facts) -> str:
     title = table().meanings[facts.cause or Cause.UNKNOWN].title
-    calls = {group.example.call_id.call for group in facts.groups}
-    if not calls:
+    if not facts.groups:
         return title
     more = len(facts.groups) - 1
     where = shorten(one_line(facts.groups[0].example.call_id.call), 30)
@@ -398,9 +397,8 @@ def _rejected(facts: Facts, detail: Detail) -> list[str]:
     lines += _numbered(facts.findings, detail)
     if facts.failures:
         lines += _cromwell_says(facts.failures, detail)
-    lines.append(
-        _labelled("Fix and drop again. Report and bundle", facts.report or facts.run_folder)
-    )
+    place = facts.report or facts.run_folder
+    lines.append("Fix and drop again." + (f" Report and bundle: {place}" if place else ""))
     who = _dropped(facts)
     return [*lines, *([_wrapped(who)] if who != "Dropped." else []), f"Drop: {facts.run_id}"]
 
@@ -470,7 +468,7 @@ def _where_it_lies(call: CallSummary, detail: Detail) -> list[str]:
     log = " ".join(filter(None, [call.log_group, call.log_stream])) if call.log_stream else ""
     full = detail is Detail.FULL
     return [
-        _labelled(label, place)
+        f"{label}: {place}"
         for label, place in (
             ("Stderr", call.stderr_url if detail is not Detail.MINIMAL else ""),
             ("Stdout", call.stdout_url if full else ""),
@@ -519,8 +517,8 @@ def _places_to_look(facts: Facts) -> list[str]:
     workflow = f"  Workflow: {one_line(facts.workflow, 60)}" if facts.workflow else ""
     return [
         f"Run: {facts.run_id}{workflow}",
-        *([_labelled("Run folder", facts.run_folder)] if facts.run_folder else []),
-        *([_labelled("Report", facts.report)] if facts.report else []),
+        *([f"Run folder: {facts.run_folder}"] if facts.run_folder else []),
+        *([f"Report: {facts.report}"] if facts.report else []),
     ]
 
 
@@ -570,10 +568,6 @@ def _wrapped(text: str, first: str = "", rest: str = "") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _labelled(label: str, place: str) -> str:
-    return f"{label}: {place}"
 
 
 # The machine's face
@@ -643,15 +637,12 @@ def _calls(facts: Facts) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count is not None}
 
 
-_ACTOR_NAMES = {actor: actor.name for actor in Actor}
-
-
 def _group(group: Group) -> dict[str, Any]:
     return {
         "signature": group.signature,
         "cause": group.cause.value,
         "confidence": group.example.confidence,
-        "actor": _ACTOR_NAMES[group.example.actor],
+        "actor": group.example.actor.name,
         "count": group.count,
         "call": one_line(group.example.call_id.call),
     }

@@ -34,6 +34,7 @@ REDACTED = "[redacted]"
 
 _VALUE = r"""(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,;&"'<>]+)"""
 _NAMES = (
+    r"(?=[pscari_])"  # not needed, but three times as fast
     r"(?:pass(?:word|wd|phrase)|_pwd|secret[_-]?(?:access[_-]?)?key|client[_-]?secret"
     r"|(?:session|security|access|auth|refresh|id)[_-]?token|api[_-]?key|account[_-]?key"
     r"|private[_-]?key)"
@@ -100,7 +101,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1{REDACTED}",
     ),
     # "token" and "secret" alone are also plain words: only as an assignment or an option.
-    (re.compile(rf"(?i)((?:token|secret|credentials?)=){_VALUE}"), rf"\1{REDACTED}"),
+    (re.compile(rf"(?i)((?=[tsc])(?:token|secret|credentials?)=){_VALUE}"), rf"\1{REDACTED}"),
     (
         re.compile(rf"(?i)(--(?:{_NAMES}|token|secret)[ \t]{{1,4}}){_VALUE}"),
         rf"\1{REDACTED}",
@@ -245,10 +246,11 @@ def tail(text: str | bytes, lines: int, width: int = 200) -> list[str]:
     >>> tail("start\\n\\n\\nwarn\\nwarn\\nwarn\\nError: no reads\\n\\n", lines=3)
     ['', 'warn  (3 times)', 'Error: no reads']
     """
+    text = _end(text, max(lines * width, _LEAST_READ) * _SLACK)
     kept: list[str] = []
     times = 0
     waiting = ""
-    for line in reversed(redact(clean(text)).rstrip().split("\n")):
+    for line in reversed(redact(text).rstrip().split("\n")):
         line = line.rstrip()
         if times and line == waiting:
             times += 1
@@ -262,6 +264,17 @@ def tail(text: str | bytes, lines: int, width: int = 200) -> list[str]:
         kept.append(_counted(waiting, times, width))
     kept.reverse()
     return kept if any(kept) else []
+
+
+_LEAST_READ = 1 << 13
+_SLACK = 4
+"""How much more is read than can be shown: for escape sequences, repeats and UTF-8."""
+
+
+def _end(text: str | bytes, most: int) -> str:
+    """Return the cleaned end of a text, what fills its very end with nothing left out."""
+    text = text.rstrip(b" \t\r\n\0") if isinstance(text, bytes) else text.rstrip(" \t\r\n\0")
+    return clean(text[-most:], midway=len(text) > most)
 
 
 def _counted(line: str, times: int, width: int) -> str:
