@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropwell.calls import (
@@ -121,6 +121,7 @@ class TestKeys:
     def test_near_misses_are_no_calls(self, key):
         assert place(key) is None
 
+    @settings(deadline=None)
     @given(
         root=st.lists(names, max_size=3),
         workflow=names,
@@ -142,6 +143,7 @@ class TestKeys:
         assert found.chain == tuple(call for call, *_ in levels)
         assert found.call_id == CallId(levels[-1][4] if levels else run_id, *last)
 
+    @settings(deadline=None)
     @given(st.text(max_size=200))
     def test_any_text_is_read_or_passed_over(self, key):
         assert place(key) is None
@@ -249,6 +251,7 @@ class TestTags:
 
 
 class TestCallIds:
+    @settings(deadline=None)
     @given(uuids, names, shards, attempts)
     def test_their_one_line_form_is_read_back(self, workflow_id, call, shard, attempt):
         call_id = CallId(workflow_id, call, shard, attempt)

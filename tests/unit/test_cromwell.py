@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -619,6 +620,7 @@ def test_loading_the_client_loads_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, dropwell.cromwell; print(*sys.modules)"],
         capture_output=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         text=True,
         check=True,
     ).stdout.split()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropwell.aws.events import (
@@ -399,6 +400,7 @@ class TestSightings:
         )
         assert seen.memory_mib is None
 
+    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.sampled_from(
@@ -478,6 +480,7 @@ def test_reading_events_loads_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, dropwell.aws.events; print(*sys.modules)"],
         capture_output=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         text=True,
         check=True,
     ).stdout.split()

@@ -7,7 +7,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropwell.jobs import JobStatus, Sighting, later
@@ -41,12 +41,14 @@ lives = st.builds(life, st.integers(1, 10), st.sampled_from(ENDS))
 sightings = st.builds(seen, st.sampled_from(JobStatus), st.integers(0, 10))
 
 
+@settings(deadline=None)
 @given(lives)
 def test_every_step_of_a_life_is_later_than_the_one_before(steps):
     ranks = [step.rank for step in steps]
     assert ranks == sorted(set(ranks))
 
 
+@settings(deadline=None)
 @given(lives, st.randoms(use_true_random=False))
 def test_any_order_with_any_duplicates_and_losses_keeps_what_came_last(steps, chance):
     delivered = chance.choices(steps, k=2 * len(steps))
@@ -67,22 +69,26 @@ def test_all_orders_of_a_retried_life_end_alike():
     assert ends == {steps[-1]}
 
 
+@settings(deadline=None)
 @given(sightings, sightings, sightings)
 def test_it_does_not_matter_how_sightings_are_grouped(one, two, three):
     assert later(later(one, two), three).rank == later(one, later(two, three)).rank
 
 
+@settings(deadline=None)
 @given(sightings)
 def test_a_duplicate_adds_nothing(one):
     again = seen(one.status, one.attempts, reason="heard again")
     assert later(one, again) is one
 
 
+@settings(deadline=None)
 @given(sightings, sightings)
 def test_of_two_the_later_is_the_same_whoever_was_known(one, two):
     assert later(one, two).rank == later(two, one).rank
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ENDS), st.integers(0, 10), sightings.filter(lambda s: not s.status.terminal))
 def test_nothing_follows_an_end_but_an_end(end, attempts, other):
     ended = seen(end, attempts)

@@ -487,7 +487,7 @@ def _away(error: HTTPError, seconds: float) -> CromwellAway:
         case SSLError():
             return CromwellAway(f"The secure connection to Cromwell failed: {error}")
         case _:
-            return _BrokenOff(f"The connection to Cromwell broke off: {error}")
+            return _BrokenOff("The connection to Cromwell broke off before it had answered.")
 
 
 def _refusal(answer: _Answer) -> DropwellError:
@@ -526,7 +526,7 @@ def _fault(answer: _Answer) -> DropwellError:
             return _misplaced(answer)
         case 401 | 403 | 407:
             return CromwellAway(
-                f"Cromwell's door would not let us in ({answer.status}): {answer.text}."
+                f"Cromwell's door would not let us in ({answer.status}: {_said(answer)})."
                 " The operator should look at the token and the proxy."
             )
         case status if 300 <= status < 400:
@@ -537,12 +537,16 @@ def _fault(answer: _Answer) -> DropwellError:
         case 500 if _TOO_MANY_ROWS in (answer.message or ""):
             return Final(answer.text)
         case status:
-            return CromwellAway(f"Cromwell answered {status}: {answer.text or 'nothing more'}.")
+            return CromwellAway(f"Cromwell answered {status}: {_said(answer)}.")
+
+
+def _said(answer: _Answer) -> str:
+    return answer.text.rstrip(".") or "nothing more"
 
 
 def _misplaced(answer: _Answer) -> CromwellAway:
     return CromwellAway(
-        f"The server has no such route ({answer.status}: {answer.text or 'nothing more'}). Does"
+        f"The server has no such route ({answer.status}: {_said(answer)}). Does"
         " the address lead to Cromwell itself? It should end before /api."
     )
 
