@@ -30,6 +30,24 @@ def as_behind_tls(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitabl
     return behind_tls
 
 
+def single_permission(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    """Let SQS's batch requests need the permission of the single ones.
+
+    On AWS, SendMessage, DeleteMessage and ChangeMessageVisibility grant the batch
+    forms as well, and no action of that name exists (the SQS API reference at
+    AddPermission); ministack 1.5.33 asks for one.
+
+    >>> single_permission(lambda name: name)("sqs:SendMessageBatch")
+    'sqs:SendMessage'
+    """
+
+    def action(*arguments: Any, **named: Any) -> str | None:
+        found = action_of(*arguments, **named)
+        return found.removesuffix("Batch") if found and found.startswith("sqs:") else found
+
+    return action
+
+
 def main() -> None:
     end_with_stdin()
     # The runtime interface that ministack gives each function answers in small
@@ -38,7 +56,9 @@ def main() -> None:
     sys.argv[:] = ["ministack"]
 
     from ministack import app as ministack  # type: ignore[import-not-found]
+    from ministack.core import iam_actions  # type: ignore[import-not-found]
 
+    iam_actions.extract_iam_action = single_permission(iam_actions.extract_iam_action)
     ministack.app = as_behind_tls(ministack.app)
     ministack.main()
 
