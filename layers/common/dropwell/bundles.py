@@ -150,8 +150,8 @@ class Bundle:
         file = self.inputs_from.get(key, "")
         if not file:
             return "", None
-        text = self._archive.text(file, self.limits.inputs_json)
-        place = strict_json.locate(text, key, *path) or strict_json.locate(text, key)
+        places = self._archive.places(file, self.limits.inputs_json)
+        place = places.of(key, *path) or places.of(key)
         return file, place[0] if place else None
 
 
@@ -197,7 +197,7 @@ def safe_name(text: str, otherwise: str = "bundle") -> str:
 
 _END = b"PK\x05\x06"
 _END_SIZE, _MAX_COMMENT = 22, 65_535
-_END64, _END64_LOCATOR = b"PK\x06\x06", b"PK\x06\x07"
+_END64 = b"PK\x06\x06"
 _END64_SIZE, _LOCATOR_SIZE = 56, 20
 _ENTRY = b"PK\x01\x02"
 _LOCAL_HEADER = 30
@@ -252,6 +252,7 @@ class _Archive:
         self._limits = limits
         self._left = limits.unfolded
         self._texts: dict[str, str] = {}
+        self._places: dict[str, strict_json.Places] = {}
         _count_entries(data, limits)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
@@ -287,6 +288,12 @@ class _Archive:
                 data = stream.read(min(max_bytes, self.entries[path].file_size) + 1)
             self._texts[path] = strict_json.decode(data, file=path, max_bytes=max_bytes)
         return self._texts[path]
+
+    def places(self, path: str, max_bytes: int) -> strict_json.Places:
+        """Return where the values of a JSON entry stand; it was read and is sound."""
+        if path not in self._places:
+            self._places[path] = strict_json.Places(self.text(path, max_bytes))
+        return self._places[path]
 
     def _spend(self, count: int) -> None:
         self._left -= count
@@ -339,9 +346,8 @@ def _count_entries(data: bytes, limits: Limits) -> None:
         raise _bad("not-a-zip", "the file is no zip archive, whatever its name says", _AS_ZIP)
     (size,) = struct.unpack_from("<L", data, end + 12)
     record = end - _LOCATOR_SIZE - _END64_SIZE
-    if record >= 0 and data.startswith(_END64_LOCATOR, end - _LOCATOR_SIZE):
-        if data.startswith(_END64, record):
-            (size,) = struct.unpack_from("<Q", data, record + 40)
+    if record >= 0 and data.startswith(_END64, record):
+        (size,) = struct.unpack_from("<Q", data, record + 40)
         end = record
     if data.count(_ENTRY, max(0, end - size), end) > limits.entries:
         raise _bad(
@@ -627,7 +633,7 @@ class _Contents:
             message = f'"{key}" is an address ("{_shown(path)}"); what runs must be in the bundle'
             self._complain("manifest-remote", message, key, "Pack the file into the bundle.")
         elif path:
-            guess = did_you_mean(name, self._archive.entries)
+            guess = did_you_mean(name, self._archive.entries.keys() - {MANIFEST}, parts="/")
             message = f'"{key}" names "{_shown(path)}", which is not in the bundle{guess}'
             self._complain("manifest-missing", message, key)
         elif isinstance(self._manifest.get(key), str | list):
@@ -662,7 +668,7 @@ class _Contents:
         )
 
     def _line_of(self, key: str) -> int | None:
-        place = strict_json.locate(self._archive.text(MANIFEST, self._limits.small_json), key)
+        place = self._archive.places(MANIFEST, self._limits.small_json).of(key)
         return place[0] if place else None
 
 

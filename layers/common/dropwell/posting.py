@@ -206,7 +206,7 @@ def _against(bundle: Bundle, given: FileValue, folders: Collection[str]) -> Iter
         message = f"{name} names a folder of the bundle; only files can be carried"
         advice = "Give an s3:// URI, or take an Array[File]."
     else:
-        guess = did_you_mean(value, bundle.entries)
+        guess = did_you_mean(value, bundle.entries, parts="/")
         message = f'{name} names "{value}", which is neither on S3 nor in the bundle{guess}'
     file, line = bundle.place_of(given.key, *given.path[1:])
     yield Finding(

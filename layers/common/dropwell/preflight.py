@@ -170,10 +170,19 @@ def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding.is_error)
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, known: Collection[str], *, parts: str = ".") -> str:
     """Return the known name that was probably meant, empty if none is near.
 
-    A name that only lacks its prefix, or only differs in case, is as near as can be.
+    A name whose last part is right, but for case, is as near as can be.
+
+    Parameters
+    ----------
+    name : str
+        As written.
+    known : collection of str
+        What could be meant.
+    parts : str
+        What stands between the parts of such names.
 
     Examples
     --------
@@ -184,8 +193,8 @@ def nearest(name: str, known: Collection[str]) -> str:
     >>> nearest("aligner", ["WGS.ref_fasta", "WGS.depth"])
     ''
     """
-    last = re.split(r"[./]", name)[-1].casefold()
-    same = [candidate for candidate in known if re.split(r"[./]", candidate)[-1].casefold() == last]
+    last = name.rpartition(parts)[2].casefold()
+    same = [other for other in known if other.rpartition(parts)[2].casefold() == last]
     if len(same) == 1:
         return same[0]
     if len(same or known) > _MOST_COMPARED:
@@ -194,9 +203,9 @@ def nearest(name: str, known: Collection[str]) -> str:
     return close[0] if close else ""
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
+def did_you_mean(name: str, known: Collection[str], *, parts: str = ".") -> str:
     """Return a closing sentence that names the nearest known name, empty if none is near."""
-    found = nearest(name, known)
+    found = nearest(name, known, parts=parts)
     return f'. Did you mean "{found}"?' if found else ""
 
 

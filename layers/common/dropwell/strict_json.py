@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from dropwell.errors import BadBundle
@@ -19,11 +20,11 @@ Step = str | int
 
 _DECODER = json.JSONDecoder()
 _BLANK = re.compile(r"[ \t\n\r]*")
-_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRING = r'"(?:[^"\\]++|\\.)*+"'  # possessive: a string that never ends costs one pass
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _NUMBER = re.compile(rf"{_STRING}|(-?Infinity|NaN|-?\d[\d.eE+-]*)", re.DOTALL)
 _LONE_SURROGATE = re.compile(
-    r"(?<!\\)(?:\\\\)*(?:\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f])", re.IGNORECASE
+    r"(?<!\\)(?:\\\\)*(?:\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]..)", re.IGNORECASE
 )
 _WORDS = {
     "Expecting value": "a value is missing or not in a form JSON knows",
@@ -132,24 +133,32 @@ def decode(data: str | bytes, *, file: str, max_bytes: int | None = None) -> str
         ) from None
 
 
-def locate(text: str, *path: Step) -> tuple[int, int] | None:
-    """Return line and column of a key (or array item) in sound JSON, `None` if it is not there.
+class Places:
+    """Where the values of a sound JSON text stand, found out only when a finding asks.
 
-    Only what a finding speaks of is ever located; the values on the way are
-    skipped at the speed of the C scanner.
+    Values on the way are skipped at the speed of the C scanner; the top level
+    is walked once, however many findings there are.
 
     Examples
     --------
-    >>> locate('{"a": 1,\\n "b": [10, 20]}', "b", 1)
+    >>> Places('{"a": 1,\\n "b": [10, 20]}').of("b", 1)
     (2, 12)
     """
-    place = value = 0
-    for step in path:
-        places = (member[1:] for member in _members(text, value) if member[0] == step)
-        place, value = next(places, (-1, -1))
-        if place < 0:
-            return None
-    return _line_and_column(text, place)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def _top(self) -> dict[Step, tuple[int, int]]:
+        return {name: (place, value) for name, place, value in _members(self._text, 0)}
+
+    def of(self, first: Step, *steps: Step) -> tuple[int, int] | None:
+        """Return line and column of a key (or array item), `None` if it is not there."""
+        place, value = self._top.get(first, (-1, -1))
+        for step in steps:
+            inner = (found[1:] for found in _members(self._text, value) if found[0] == step)
+            place, value = next(inner, (-1, -1)) if place >= 0 else (-1, -1)
+        return _line_and_column(self._text, place) if place >= 0 else None
 
 
 def kind_of(value: object) -> str:

@@ -53,6 +53,9 @@ _IMPORT = re.compile(
     r"""import (?:\s|\#[^\n]*\n)* (?P<quote>["']) (?P<uri>(?:\\.|(?!(?P=quote)).)*) (?P=quote)""",
     re.VERBOSE,
 )
+_VERSION_LINE = re.compile(
+    r"(?m)^[ \t]*version[ \t]+\S+[ \t]*(?:#.*)?$"
+)  # the engine minds comments
 _LINE_END = re.compile(r"\r\n?|\n")
 _IMPORT_LINE = re.compile(rf"(?m)^[ \t]*(?P<statement>{_IMPORT.pattern})", re.VERBOSE)
 
@@ -155,9 +158,11 @@ class _Reading:
 
         declared = _declared_version(text)
         file = _File(path=path, version=declared or "draft-2")
+        name = _ALSO_CALLED.get(declared, declared)
         plain = _LINE_END.sub("\n", text)  # the engine counts lines by \n alone
+        plain = _VERSION_LINE.sub(f"version {name}", plain, count=1) if declared else plain
         try:
-            file.document = WDL.parse_document(plain, version=_ALSO_CALLED.get(declared), uri=path)
+            file.document = WDL.parse_document(plain, uri=path)
         except WDL.Error.SyntaxError as error:
             self._findings.append(_syntax_finding(path, text, error))
         except (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors) as error:
@@ -234,7 +239,8 @@ class _Reading:
             message = f'the import "{uri}" leads out of the bundle'
             self._say(file.path, line, "import-outside", message, advice="Pack the file too.")
         else:
-            guess = did_you_mean(beside, [name for name in self._entries if name != file.path])
+            others = self._entries - {file.path}
+            guess = did_you_mean(beside, others, parts="/")
             message = f'the import "{uri}" is not in the bundle{guess}'
             self._say(file.path, line, "import-missing", message)
         return None
