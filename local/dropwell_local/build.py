@@ -61,7 +61,7 @@ def architecture() -> str:
     return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
-def built_template(*, builds: Path, tools: Tools, log: Path) -> Path:
+def built_template(*, builds: Path, tools: Tools, log: Path, project: Path = PROJECT) -> Path:
     """Return a template that `sam deploy` can deploy to the emulator, building what it needs.
 
     Parameters
@@ -72,18 +72,20 @@ def built_template(*, builds: Path, tools: Tools, log: Path) -> Path:
         The environments to build with and for.
     log : Path
         Where the tools' own words go.
+    project : Path
+        The sources.
     """
-    build = builds / _digest(tools)
+    build = builds / digest(project, tools)
     template = build / handlers_here.TEMPLATE
     builds.mkdir(parents=True, exist_ok=True)
     with _alone_in(builds):
         if not template.exists():
             shutil.rmtree(build, ignore_errors=True)
-            _build(build, tools, log)
+            _build(build, project, tools, log)
     return template
 
 
-def _build(build: Path, tools: Tools, log: Path) -> None:
+def _build(build: Path, project: Path, tools: Tools, log: Path) -> None:
     environment = {
         **os.environ,
         "PATH": f"{tools.sam.parent}:{os.environ['PATH']}",
@@ -94,7 +96,7 @@ def _build(build: Path, tools: Tools, log: Path) -> None:
     run(
         str(tools.sam),
         "build",
-        *("--template", str(PROJECT / "template.yaml")),
+        *("--template", str(project / "template.yaml")),
         *("--build-dir", str(build)),
         *("--parameter-overrides", f"Architecture={architecture()}"),
         environment=environment,
@@ -149,20 +151,20 @@ def _python_version(python: Path) -> str:
     return library.name.removeprefix("python")
 
 
-def _digest(tools: Tools) -> str:
+def digest(project: Path, tools: Tools) -> str:
     """Name everything that a build depends on: sources, interpreter, processor."""
-    digest = hashlib.sha256(
-        f"{tools.runtime_python} {_python_version(tools.runtime_python)} {architecture()}".encode()
-    )
-    for path in _sources():
-        digest.update(f"\n{path.relative_to(PROJECT)} {path.stat().st_mode & 0o111}\n".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    python = tools.runtime_python
+    name = hashlib.sha256(f"{python} {_python_version(python)} {architecture()}".encode())
+    for source in _sources(project):
+        executable = source.stat().st_mode & 0o111
+        name.update(f"\n{source.relative_to(project)} {executable}\n".encode())
+        name.update(hashlib.sha256(source.read_bytes()).digest())
+    return name.hexdigest()[:16]
 
 
-def _sources() -> Iterator[Path]:
+def _sources(project: Path) -> Iterator[Path]:
     for name in _INPUTS:
-        path = PROJECT / name
+        path = project / name
         for source in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if source.is_file() and not {"__pycache__", "dropwell.egg-info"} & set(source.parts):
+            if source.is_file() and "__pycache__" not in source.parts:
                 yield source

@@ -21,11 +21,20 @@ from dropwell_local import LocalFailure, mailbox
 from dropwell_local.build import Tools, architecture, built_template, run
 from dropwell_local.cromwell.serve import LocalCromwell
 from dropwell_local.cromwell.settings import Settings
-from dropwell_local.emulator import CREDENTIALS, REGION, environment_of_owner, running_emulator
+from dropwell_local.emulator import (
+    ACCOUNT,
+    CREDENTIALS,
+    REGION,
+    environment_of_owner,
+    running_emulator,
+)
 from dropwell_local.ports import LOOPBACK, ReservedPort
 
 DEFAULT_WORK = Path.home() / ".dropwell"
 STACK_NAME = "dropwell"
+JOB_QUEUE = "dropwell"
+"""The Batch job queue that the local Cromwell stands in for, and the only one heard of."""
+
 _STATE = "local.json"
 
 
@@ -148,6 +157,7 @@ def local_stack(
             parameters={
                 "Architecture": architecture(),
                 "CromwellUrl": cromwell_url or f"http://{LOOPBACK}:{port.number}",
+                "JobQueueArns": f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{JOB_QUEUE}",
                 "DeletionProtection": "false",
                 "ReturnCodeDelaySeconds": "2",
                 **(parameters or {}),
@@ -172,6 +182,8 @@ def local_stack(
                 script_bucket=outputs["WorkflowBucket"],
                 port=port.release(),
                 region=REGION,
+                account=ACCOUNT,
+                queue=JOB_QUEUE,
                 **(cromwell or {}),
             )
             server = LocalCromwell(settings, env=environment_of_owner(url))
