@@ -131,8 +131,9 @@ def _held(
     if key in _HELD_FOLDERS and key not in allowed_keys and key not in enforced:
         if isinstance(value, str) and _lies_under(value, allowed_prefixes):
             return []
-        where = " or ".join(sorted(allowed_prefixes)) or "nowhere, as none is set"
-        message = f'the option "{key}" may point under {where}'
+        under = f"under {' or '.join(sorted(allowed_prefixes))}"
+        where = under if allowed_prefixes else "nowhere, as no prefix is set"
+        message = f'the option "{key}" may point {where}'
         return [_not_allowed(message, file)]
     names = [key]
     if key == "default_runtime_attributes":

@@ -15,7 +15,7 @@ import posixpath
 import re
 import unicodedata
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,8 @@ def data_files(bundle: Bundle, checked: Checked) -> DataFiles:
         if entry and not given.directory:
             carried.append((given, entry))
         elif len(findings) < MAX_FINDINGS:
-            findings += _against(bundle, given, folders)
+            in_bundle = bool(entry) or posixpath.normpath(given.value) in folders
+            findings += _against(bundle, given, in_bundle=in_bundle)
     return DataFiles(carried=tuple(carried), findings=tuple(findings))
 
 
@@ -184,7 +185,7 @@ def _folders(entries: Iterable[str]) -> frozenset[str]:
 _WANTED = "Give an s3:// URI or the path of a file in the bundle."
 
 
-def _against(bundle: Bundle, given: FileValue, folders: Collection[str]) -> Iterator[Finding]:
+def _against(bundle: Bundle, given: FileValue, *, in_bundle: bool) -> Iterator[Finding]:
     """Yield what a person should know of a value that names no file of the bundle."""
     value, name = given.value, f'"{shown_path(given.path)}"'
     scheme = found[1].casefold() if (found := _SCHEME.match(value)) else ""
@@ -202,8 +203,8 @@ def _against(bundle: Bundle, given: FileValue, folders: Collection[str]) -> Iter
     elif not value:
         message = f"{name} is an empty path; a call that reads it will fail"
         error, advice = Severity.WARNING, ""
-    elif given.directory and posixpath.normpath(value) in folders:
-        message = f"{name} names a folder of the bundle; only files can be carried"
+    elif given.directory and in_bundle:
+        message = f"{name} is a Directory within the bundle; only files are carried to S3"
         advice = "Give an s3:// URI, or take an Array[File]."
     else:
         guess = did_you_mean(value, bundle.entries, parts="/")
