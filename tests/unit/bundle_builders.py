@@ -97,7 +97,7 @@ def zeros_packed(segments: int) -> bytes:
 
 
 def overlapping_bomb() -> bytes:
-    """Return 42 kB that claim to unfold to 4 GB: 250 entries that share one kernel of zeros."""
+    """Return 30 kB that claim to unfold to 4 GB: 250 entries that share one kernel of zeros."""
     kernel = zeros_packed(1)
     files = 250
     quoted = [
