@@ -11,10 +11,15 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from dropwell_local import LocalFailure
 from dropwell_local.cromwell.settings import Settings
 
 _START_S = 30.0
 _STOP_S = 25.0
+
+
+class CromwellFailed(LocalFailure):
+    """The server did not come up; the text has the end of its log."""
 
 
 class LocalCromwell:
@@ -32,7 +37,7 @@ class LocalCromwell:
 
     Raises
     ------
-    RuntimeError
+    CromwellFailed
         It did not come up; the text has the end of its log.
     """
 
@@ -52,11 +57,12 @@ class LocalCromwell:
 
     def start(self) -> LocalCromwell:
         self.settings.data.mkdir(parents=True, exist_ok=True)
+        words = [*self.settings.arguments(), "--end-with-stdin"]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dropwell_local.cromwell", *self.settings.arguments()],
+                [sys.executable, "-m", "dropwell_local.cromwell", *words],
                 env=self._env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # it ends when this process does, however that ends
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -68,7 +74,7 @@ class LocalCromwell:
         if not line:
             self.stop()
             tail = self._log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"The local Cromwell did not start:\n{tail}")
+            raise CromwellFailed(f"The local Cromwell did not start:\n{tail}")
         self.url = json.loads(line)["url"]
         return self
 
@@ -84,8 +90,9 @@ class LocalCromwell:
         except subprocess.TimeoutExpired:
             process.kill()  # its engines see the socket close, and end
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process = None
 
     def __enter__(self) -> LocalCromwell:

@@ -14,6 +14,7 @@ import uvicorn
 
 from dropwell_local.cromwell.app import make_app
 from dropwell_local.cromwell.settings import Settings
+from dropwell_local.lifeline import end_with_stdin
 
 
 class _Server(uvicorn.Server):
@@ -33,6 +34,8 @@ def serve(settings: Settings) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         # uvicorn stops on them, then raises them once more: by then all is done.
         signal.signal(ending, lambda number, frame: None)
+    if settings.end_with_stdin:
+        end_with_stdin()
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", settings.port))

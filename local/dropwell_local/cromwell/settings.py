@@ -43,8 +43,10 @@ class Settings:
         How long an event waits for a queue that cannot be reached before it is lost.
     logs : bool
         Whether jobs' logs are written to CloudWatch Logs.
-    region, account : str
-        In the ARNs of jobs.
+    region, account, queue : str
+        In the ARNs of jobs and of the queue that they wait in.
+    end_with_stdin : bool
+        Stop when standard input is gone, and so with whoever started the process.
     """
 
     data: Path
@@ -69,6 +71,7 @@ class Settings:
     region: str = field(default_factory=lambda: os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
     account: str = "123456789012"
     queue: str = "dropwell"
+    end_with_stdin: bool = False
 
     @property
     def queue_arn(self) -> str:
@@ -121,6 +124,13 @@ def parse(words: list[str]) -> Settings:
     parser.add_argument("--events", action="append", default=argparse.SUPPRESS)
     parser.add_argument("--no-tags", dest="tags", action="store_false", default=argparse.SUPPRESS)
     parser.add_argument("--no-logs", dest="logs", action="store_false", default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--end-with-stdin",
+        dest="end_with_stdin",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="stop when the other end of standard input is gone",
+    )
     given = vars(parser.parse_args(words))
     if "events" in given:
         given["events"] = tuple(given["events"])

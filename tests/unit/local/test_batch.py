@@ -1,0 +1,134 @@
+"""The emulated Batch: turns, and what its events say to the application's own reader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dropwell.aws import events
+from dropwell.jobs import JobStatus
+from dropwell_local.cromwell import batch
+from dropwell_local.cromwell.settings import Settings, parse
+
+SETTINGS = Settings(data=Path("/nowhere"), root="s3://b/r", script_bucket="b", region="eu-west-1")
+
+
+def job(name: str, vcpus: int = 1, memory_mib: int = 100) -> batch.Job:
+    return batch.Job(
+        id=name,
+        fqn="wf.align",
+        image="quay.io/bio/bwa:0.7",
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        script_url="s3://b/scripts/0f",
+        tags={"cromwell-workflow-id": "w"},
+        created_at=1000,
+    )
+
+
+def started(size: tuple[int, int], *jobs: batch.Job) -> tuple[batch.Scheduler, list[str]]:
+    scheduler, names = batch.Scheduler(*size), list[str]()
+    for one in jobs:
+        scheduler.submit(one, lambda one=one: names.append(one.id))  # type: ignore[misc]
+    return scheduler, names
+
+
+def test_jobs_start_in_turn_as_slots_come_free() -> None:
+    scheduler, names = started((2, 1000), job("a"), job("b"), job("c"), job("d"))
+    assert names == ["a", "b"]
+
+    scheduler.leave("b")
+
+    assert names == ["a", "b", "c"]
+
+
+def test_memory_is_a_slot_too() -> None:
+    _, names = started((8, 1000), job("a", memory_mib=700), job("b", memory_mib=400))
+
+    assert names == ["a"]
+
+
+def test_a_job_larger_than_the_machine_runs_alone() -> None:
+    scheduler, names = started((2, 1000), job("big", vcpus=64), job("small"))
+    assert names == ["big"]
+
+    scheduler.leave("big")
+
+    assert names == ["big", "small"]
+
+
+def test_a_job_that_leaves_the_queue_gives_its_turn_away() -> None:
+    scheduler, names = started((1, 1000), job("a"), job("b"), job("c"))
+
+    scheduler.leave("b")
+    scheduler.leave("a")
+
+    assert names == ["a", "c"]
+
+
+def test_an_ended_job_is_read_as_batch_would_tell_it() -> None:
+    ended = job("j-1")
+    ended.status, ended.started_at, ended.stopped_at = "FAILED", 2000, 3000
+    ended.exit_code, ended.log_stream = 137, "def/default/0f"
+    ended.status_reason = "Essential container in task exited"
+    ended.container_reason = "OutOfMemoryError: Container killed due to memory usage"
+
+    sighting = events.sighting(json.dumps(batch.envelope(ended, SETTINGS, at=9.9)))
+
+    assert sighting.status is JobStatus.FAILED
+    assert (sighting.job_id, sighting.job_name, sighting.attempts) == ("j-1", "wf_align", 1)
+    assert (sighting.exit_code, sighting.container_reason) == (137, ended.container_reason)
+    assert sighting.script_url == "s3://b/scripts/0f"
+    assert ("cromwell-workflow-id", "w") in sighting.tags
+    assert (sighting.vcpus, sighting.memory_mib) == ("1", 100)
+
+
+def test_the_envelopes_time_has_whole_seconds() -> None:
+    assert batch.envelope(job("j"), SETTINGS, at=9.9)["time"] == "1970-01-01T00:00:09Z"
+
+
+def test_a_waiting_job_has_neither_attempts_nor_times() -> None:
+    waiting = job("j")
+    waiting.status = "RUNNABLE"
+
+    detail = batch.envelope(waiting, SETTINGS, at=0)["detail"]
+
+    assert detail["attempts"] == []
+    assert not {"startedAt", "stoppedAt", "statusReason"} & detail.keys()
+    assert not {"exitCode", "reason", "logStreamName"} & detail["container"].keys()
+
+
+def test_a_job_whose_host_was_lost_has_no_exit_code() -> None:
+    lost = job("j")
+    lost.status, lost.started_at, lost.stopped_at = "FAILED", 1, 2
+    lost.status_reason = "Host EC2 (instance i-1) terminated."
+
+    (attempt,) = batch.envelope(lost, SETTINGS, at=0)["detail"]["attempts"]
+
+    assert "exitCode" not in attempt["container"]
+    assert attempt["statusReason"] == lost.status_reason
+
+
+def test_older_cromwells_set_no_tags() -> None:
+    old = parse(["--data=/d", "--root=s3://b/r", "--script-bucket=b", "--no-tags"])
+
+    detail = batch.envelope(job("j"), old, at=0)["detail"]
+
+    assert detail["tags"].keys() == {"resourceArn"}
+    assert detail["propagateTags"] is False
+
+
+def test_settings_survive_the_command_line() -> None:
+    settings = Settings(
+        data=Path("/d"),
+        root="s3://b/r",
+        script_bucket="b",
+        tags=False,
+        logs=False,
+        events=("bus", "/tmp/events.jsonl"),
+        poll_lag=0.25,
+        vcpus=3,
+        memory_mib=77,
+    )
+
+    assert parse(settings.arguments()) == settings
