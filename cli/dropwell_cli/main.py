@@ -1,0 +1,508 @@
+"""The commands: what they take, what they do, with which code they end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dropwell_cli import Failure
+from dropwell_cli.places import STACK_VARIABLE, WORK_VARIABLE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dropwell.runs import Run
+    from dropwell_cli.following import Watched
+    from dropwell_cli.packing import Parcel
+    from dropwell_cli.places import Place
+    from dropwell_cli.sessions import Outcome, Session
+
+_PLAIN = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": None}
+
+_TAKEN_SECONDS = 30
+"""How long a drop may lie in the inbox before its id is taken for a wrong one."""
+
+app = typer.Typer(
+    help="Drop a WDL bundle, see it run, and read how it ended and why.",
+    epilog=(
+        "Commands look at the running local stack, else at the deployed one that --stack or"
+        f" {STACK_VARIABLE} names."
+    ),
+    pretty_exceptions_enable=False,
+    **_PLAIN,  # type: ignore[arg-type]
+)
+local_app = typer.Typer(
+    help="A whole Dropwell on this machine: emulated AWS, and Cromwell over a real WDL engine.",
+    **_PLAIN,  # type: ignore[arg-type]
+)
+app.add_typer(local_app, name="local")
+
+Stack = Annotated[
+    str | None, typer.Option("--stack", metavar="NAME", help="Look at this CloudFormation stack.")
+]
+Local = Annotated[bool, typer.Option("--local", help="Look at the local stack only.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work",
+        metavar="DIR",
+        envvar=WORK_VARIABLE,
+        help="The local stack's folder, if not ~/.dropwell.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Project = Annotated[str, typer.Option("--project", metavar="P", help="The project to drop for.")]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A zip, a WDL file or a folder.")]
+Bundles = Annotated[
+    list[Path], typer.Argument(metavar="BUNDLE...", help="Zips, WDL files or folders.")
+]
+Named = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")
+]
+
+
+# The local stack
+
+
+@local_app.command()
+def up(
+    work: Work = None,
+    cromwell_url: Annotated[
+        str | None,
+        typer.Option("--cromwell-url", metavar="URL", help="Use this Cromwell, not the local one."),
+    ] = None,
+) -> None:
+    """Start the local stack, and keep it running until Ctrl-C."""
+    from dropwell_cli import faces
+    from dropwell_local.stack import DEFAULT_WORK, local_stack
+
+    out = faces.console()
+    with (
+        faces.steps(out) as step,
+        local_stack(work or DEFAULT_WORK, cromwell_url=cromwell_url, say=step.begin) as stack,
+    ):
+        step.done()
+        faces.stack_page(out, stack, _option(work))
+        _tell_mails(out, stack)
+
+
+def _tell_mails(out: Console, stack: Any) -> None:
+    """Print the subject of each mail as it comes, until interrupted."""
+    told = 0
+    while True:
+        mails = stack.mails()
+        for mail in mails[told:]:
+            out.print(f"{time.strftime('%H:%M:%S')}  {mail.subject}", soft_wrap=True)
+        told = len(mails)
+        time.sleep(1)
+
+
+@local_app.command(name="run")
+def run_here(
+    bundles: Bundles,
+    project: Project = "default",
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Stop looking after so long.")
+    ] = 3600,
+    as_json: Json = False,
+    work: Work = None,
+) -> None:
+    """Drop bundles into the local stack, and follow them until all have ended.
+
+    Uses the local stack that runs, or starts one for as long as it takes. Ends with 0
+    only if every run ended COMPLETE. With --json, prints one object a bundle.
+    """
+    from dropwell_cli import faces
+    from dropwell_cli.packing import packed
+
+    _check_project(project)
+    parcels = [packed(bundle) for bundle in bundles]
+    out = faces.console(error=as_json)
+    outcome, _ = _through(parcels, project=project, timeout=timeout, work=work, out=out)
+    if as_json:
+        for result in outcome.results:
+            faces.say_json_line(result)
+    raise typer.Exit(0 if outcome.all_complete else 1)
+
+
+@local_app.command()
+def demo(work: Work = None) -> None:
+    """Drop five example bundles, and see three complete, one fail and one be rejected."""
+    from dropwell_cli import faces
+    from dropwell_cli.demo import EXAMPLES, parcels
+
+    out = faces.console()
+    out.print("Five bundles are dropped into an inbox on this machine:\n")
+    faces.examples(out, EXAMPLES)
+    outcome, _ = _through(parcels(), project="demo", timeout=600, work=work, out=out)
+    wrong = [
+        example.folder
+        for example, result in zip(EXAMPLES, outcome.results, strict=True)
+        if not example.ended_so(result["state"], result["cause"])
+    ]
+    out.print()
+    if wrong:
+        out.print(f"Not as it should be: {', '.join(wrong)}.", style="red")
+        raise typer.Exit(1)
+    out.print("All five ended as they should.", style="green")
+
+
+def _through(
+    parcels: Sequence[Parcel], *, project: str, timeout: float, work: Path | None, out: Console
+) -> tuple[Outcome, Session]:
+    """Drop parcels into the local stack and follow them to the end, saying where everything is."""
+    from dropwell_cli import faces
+    from dropwell_cli.sessions import local_session, run_through
+
+    dropped: list[Watched] = []
+    session: Session | None = None
+    try:
+        with local_session(work, out) as session:
+            outcome = run_through(
+                session.place,
+                parcels,
+                project=project,
+                timeout=timeout,
+                out=out,
+                dropped=dropped.extend,
+            )
+    except KeyboardInterrupt:
+        faces.interrupted(out, session, dropped)
+        raise typer.Exit(130) from None
+    faces.ending(out, outcome.watched, outcome.results)
+    faces.where(out, session, outcome)
+    if not outcome.in_time:
+        out.print(f"\nNot all ended within {timeout:g} seconds.", style="red")
+    return outcome, session
+
+
+# Drops and runs, wherever they are
+
+
+@app.command()
+def submit(
+    bundle: Bundle,
+    project: Project = "default",
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Drop a bundle into the inbox, and say which run it becomes."""
+    from dropwell_cli import faces
+    from dropwell_cli.packing import packed
+    from dropwell_cli.sessions import drop_in
+
+    _check_project(project)
+    parcel = packed(bundle)
+    place = _place(stack, local, work)
+    dropped = drop_in(place, parcel, project)
+    if as_json:
+        faces.say_json({"bundle": dropped.bundle, "run_id": dropped.run_id, "project": project})
+        return
+    out = faces.console()
+    out.print(f"Dropped {dropped.name} into {place.label}, project {project}.")
+    faces.address(out, f"Run     {dropped.run_id}")
+    faces.address(out, f"Follow  {place.hint('watch', dropped.run_id)}")
+
+
+@app.command()
+def runs(
+    project: Annotated[
+        str, typer.Option("--project", metavar="P", help="Only runs of this project.")
+    ] = "",
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help="Only runs in this state; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """List runs, newest first."""
+    from dropwell_cli import faces, finding, reading
+
+    wanted = _states(state or [])
+    place = _place(stack, local, work)
+    now = int(time.time())
+    found = finding.listed(place.table, now=now, limit=limit, project=project, states=wanted)
+    if as_json:
+        faces.say_json([reading.account(one.run, one.counts) for one in found])
+    elif found:
+        faces.run_list(faces.console(), found, now)
+    else:
+        faces.console().print(f"No runs in {place.label}, as far as {finding.MONTHS} months back.")
+
+
+@app.command()
+def show(
+    run: Named,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Show all that is known of a run: how it is, its calls, why it failed, what it returned."""
+    from dropwell_cli import faces, following, reading
+
+    place, found = _meant(run, stack, local, work)
+    one = _watched(place, found)
+    one.notices = reading.said(place, one.standing)
+    if as_json:
+        faces.say_json(following.result(place, one))
+        return
+    known = one.standing.run or found
+    faces.page(
+        faces.console(),
+        one.standing,
+        known,
+        calls=reading.calls(place, known.run_id),
+        outputs=reading.outputs(place, known),
+        facts=reading.facts(place, one.standing),
+        folder=reading.folder_uri(place, known),
+        now=time.time(),
+    )
+
+
+@app.command()
+def watch(
+    run: Named,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Stop looking after so long."),
+    ] = None,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Follow a run until it has ended; its notices are shown as they come.
+
+    Ends with 0 only if the run ended COMPLETE. With --json, prints what became of it.
+    """
+    from dropwell_cli import faces, following
+
+    place, found = _watchable(run, stack, local, work)
+    out = faces.console(error=as_json)
+    try:
+        with faces.Progress(out, [found]) as face:
+            in_time = following.follow(place, [found], face=face, timeout=timeout)
+    except KeyboardInterrupt:
+        out.print(f"\n{found.name} goes on. {place.hint('watch', found.run_id[:8])} looks again.")
+        raise typer.Exit(130) from None
+    if as_json:
+        faces.say_json(following.result(place, found))
+    if not in_time:
+        out.print(f"It had not ended after {timeout:g} seconds, and goes on.")
+    raise typer.Exit(0 if found.standing.complete else 1)
+
+
+@app.command()
+def logs(
+    run: Named,
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="[CALL]", help="A call, such as align, or a shard: align-3."),
+    ] = None,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="How many of the last lines of each.")
+    ] = 40,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Print the ends of what calls wrote to stderr and stdout.
+
+    Without CALL: of the calls that failed. If none did, the calls are listed.
+    """
+    from dropwell_cli import faces, reading
+
+    place, found = _meant(run, stack, local, work)
+    known = reading.calls(place, found.run_id)
+    chosen = reading.meant(known, call) if call else [one for one in known if one.failed]
+    out = faces.console()
+    if not chosen and not as_json:
+        out.print(faces.no_log(found, known))
+        if known:
+            out.print(faces.call_table(known))
+            out.print(f"\nRead one by {place.hint('logs', found.run_id[:8], 'CALL')}")
+        return
+    read = [(one, reading.logs(place, one, lines)) for one in chosen[: reading.MOST_LOGS]]
+    if as_json:
+        faces.say_json([reading.log_account(one, ends) for one, ends in read])
+        return
+    for one, ends in read:
+        faces.call_log(out, one, ends)
+    if more := len(chosen) - len(read):
+        out.print(f"And {more} more. Name a shard, such as {reading.shown(chosen[-1])}.")
+
+
+@app.command()
+def abort(
+    run: Named,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Ask for a run to be stopped."""
+    from dropwell.drops import Action
+    from dropwell_cli import faces
+
+    place, found = _meant(run, stack, local, work)
+    asked = not found.state.terminal
+    if asked:
+        place.ask(Action.ABORT, found.project, found.run_id)
+    if as_json:
+        faces.say_json({"run_id": found.run_id, "state": found.state.value, "asked": asked})
+    elif asked:
+        print_ = faces.console().print
+        print_(f"Asked {found.name} ({found.run_id}) to stop. It is CANCELING until Cromwell")
+        print_(f"says that it has; {place.hint('watch', found.run_id[:8])} shows when.")
+    else:
+        faces.console().print(f"{found.name} has ended already: {found.state.value}.")
+
+
+@app.command()
+def notices(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run's id, the beginning of it, or its name."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Without RUN: of at most so many runs.")
+    ] = 20,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Read the notices of a run again; without one, list those of the latest runs."""
+    from dropwell_cli import faces, finding, reading
+
+    if run:
+        place, found = _meant(run, stack, local, work)
+        ids = [found.run_id]
+    else:
+        place = _place(stack, local, work)
+        listed = finding.listed(place.table, now=int(time.time()), limit=limit)
+        ids = [one.run.run_id for one in listed]
+    standings = reading.standings(place, ids)
+    told = sorted(
+        (one for run_id in ids for one in reading.said(place, standings[run_id])),
+        key=lambda one: one.at,
+    )
+    out = faces.console()
+    if as_json:
+        faces.say_json([one.as_json() for one in told])
+    elif not told:
+        out.print("Nothing was told yet.")
+    elif run:
+        for one in told:
+            faces.letter(out, one)
+    else:
+        faces.notice_list(out, told)
+
+
+# Shared
+
+
+def _place(stack: str | None, local: bool, work: Path | None) -> Place:
+    from dropwell_cli.places import find_place
+
+    return find_place(stack=stack, local=local, work=work)
+
+
+def _meant(named: str, stack: str | None, local: bool, work: Path | None) -> tuple[Place, Run]:
+    from dropwell_cli.finding import find_run
+
+    place = _place(stack, local, work)
+    return place, find_run(place.table, named, now=int(time.time()))
+
+
+def _watched(place: Place, run: Run) -> Watched:
+    from dropwell_cli.following import Watched
+    from dropwell_cli.reading import standings
+
+    return Watched(
+        run_id=run.run_id,
+        name=run.name,
+        standing=standings(place, [run.run_id])[run.run_id],
+    )
+
+
+def _watchable(
+    named: str, stack: str | None, local: bool, work: Path | None
+) -> tuple[Place, Watched]:
+    """Return the run that is meant; one that was dropped a moment ago may not be on record yet."""
+    from dropwell_cli.finding import find_run, whole_id
+
+    place = _place(stack, local, work)
+    give_up = time.monotonic() + _TAKEN_SECONDS
+    while True:
+        try:
+            return place, _watched(place, find_run(place.table, named, now=int(time.time())))
+        except Failure:
+            if not whole_id(named) or time.monotonic() > give_up:
+                raise
+        time.sleep(place.pause)
+
+
+def _option(work: Path | None) -> str:
+    return f" --work {work}" if work else ""
+
+
+def _check_project(project: str) -> None:
+    from dropwell.drops import safe_name
+
+    if safe_name(project) != project:
+        raise typer.BadParameter(
+            f'"{project}" cannot name a project; letters, digits and . _ - = + @ can.'
+        )
+
+
+def _states(names: Sequence[str]) -> frozenset[Any]:
+    from dropwell.runs import State
+
+    unknown = [name for name in names if name.upper() not in set(State)]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]} is no state; there are {', '.join(State)}.")
+    return frozenset(State(name.upper()) for name in names)
+
+
+def main() -> None:
+    """Run the command; what cannot be done is told in a sentence."""
+    try:
+        app()
+    except _told_in_words() as error:
+        sys.stderr.write(f"{_words(error)}\n")
+        sys.exit(1)
+
+
+def _told_in_words() -> tuple[type[Exception], ...]:
+    """Return what to expect; asked only once something went wrong, so loading is no matter."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from dropwell.errors import DropwellError
+    from dropwell_local import LocalFailure
+
+    return (Failure, LocalFailure, DropwellError, BotoCoreError, ClientError)
+
+
+def _words(error: BaseException) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, ClientError):
+        told = error.response.get("Error", {})
+        return f"AWS refused {error.operation_name}: {told.get('Message') or told.get('Code')}"
+    if isinstance(error, BotoCoreError):
+        return f"AWS cannot be asked: {str(error).rstrip('.')}."
+    return str(error)
