@@ -449,6 +449,12 @@ def test_more_entries_than_are_taken_are_refused_before_any_is_looked_at() -> No
     assert [f.rule for f in refusals(zipped(many), limits=Limits(entries=30))] == ["main-wdl"]
 
 
+def test_a_directory_of_endless_names_is_refused_before_it_is_read() -> None:
+    data = raw_zip(Entry(name=b"%d" % index + b"x" * 60_000) for index in range(200))
+    (finding,) = refusals(data)
+    assert finding.message == "the zip's directory is too large for its entries"
+
+
 def test_entries_of_a_zip_carried_as_data_are_not_counted() -> None:
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:

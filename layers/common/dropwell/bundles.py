@@ -200,6 +200,7 @@ _END_SIZE, _MAX_COMMENT = 22, 65_535
 _END64 = b"PK\x06\x06"
 _END64_SIZE, _LOCATOR_SIZE = 56, 20
 _ENTRY = b"PK\x01\x02"
+_DIRECTORY_ENTRY = 1_024  # bytes: far above what names within their limit take on the whole
 _LOCAL_HEADER = 30
 _ENCRYPTED = 0x1 | 0x40
 _UTF8 = 0x800
@@ -349,6 +350,8 @@ def _count_entries(data: bytes, limits: Limits) -> None:
     if record >= 0 and data.startswith(_END64, record):
         (size,) = struct.unpack_from("<Q", data, record + 40)
         end = record
+    if size > limits.entries * _DIRECTORY_ENTRY:
+        raise _bad("damaged-zip", "the zip's directory is too large for its entries", _PACK_AGAIN)
     if data.count(_ENTRY, max(0, end - size), end) > limits.entries:
         raise _bad(
             "too-many-entries",

@@ -165,6 +165,8 @@ def rewritten(
 
 def _entry(bundle: Bundle, given: FileValue) -> str:
     """Return the file of the bundle that a value names, empty if there is none."""
+    if given.value.startswith("s3://"):
+        return ""
     value = unicodedata.normalize("NFC", given.value)
     beside = posixpath.dirname(bundle.inputs_from.get(given.key, ""))
     for folder in ("", beside):
@@ -187,10 +189,11 @@ _WANTED = "Give an s3:// URI or the path of a file in the bundle."
 
 def _against(bundle: Bundle, given: FileValue, *, in_bundle: bool) -> Iterator[Finding]:
     """Yield what a person should know of a value that names no file of the bundle."""
-    value, name = given.value, f'"{shown_path(given.path)}"'
-    scheme = found[1].casefold() if (found := _SCHEME.match(value)) else ""
+    value = given.value
     if _S3.fullmatch(value):
         return
+    name = f'"{shown_path(given.path)}"'
+    scheme = found[1].casefold() if (found := _SCHEME.match(value)) else ""
     error = Severity.ERROR
     advice = _WANTED
     if value.casefold().startswith("s3:"):

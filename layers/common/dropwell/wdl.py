@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -536,10 +536,7 @@ class _Inputs:
         return "." not in name and self._runs.inputs is not None
 
     def _tell_unknown(self, key: str, known: dict[str, Any]) -> str:
-        if len(self.findings) >= MAX_FINDINGS:
-            guess = ""
-        else:
-            guess = nearest(key, [name for name in known if name not in self._bundle.inputs])
+        guess = self._nearest(key, known, self._bundle.inputs)
         meant = f'. Did you mean "{guess}"?' if guess else ""
         if self._main.version == "draft-2":
             # "In draft-2 we allow extraneous inputs for legacy reasons" (Cromwell's own test)
@@ -625,7 +622,7 @@ class _Inputs:
             if name in wanted.members:
                 self._check(wanted.members[name], item, (*path, name))
                 continue
-            guess = nearest(name, [member for member in wanted.members if member not in value])
+            guess = self._nearest(name, wanted.members, value)
             meant = f'. Did you mean "{guess}"?' if guess else ""
             message = (
                 f'"{shown_path((*path, name))}" is no member of struct {wanted.type_name}{meant}'
@@ -670,6 +667,12 @@ class _Inputs:
         if path:
             return self._bundle.place_of(str(path[0]), *path[1:])
         return (*self._bundle.inputs_files, "")[0], None
+
+    def _nearest(self, name: str, known: Iterable[str], given: Container[str]) -> str:
+        """Return the known name, not given yet, that was probably meant; none once it is unsaid."""
+        if len(self.findings) >= MAX_FINDINGS:
+            return ""
+        return nearest(name, [other for other in known if other not in given])
 
     def _close(self) -> None:
         if self._unsaid:
