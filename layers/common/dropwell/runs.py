@@ -174,15 +174,21 @@ def heard(run: Run, status: str, now: int) -> Run | None:
         return None
     if run.abort_at and not state.terminal:
         state = State.CANCELING
-    started = state in (State.RUNNING, State.CANCELING) or state.terminal
     return replace(
         run,
         state=state,
         cromwell_status=status,
-        started_at=run.started_at or (now if started else 0),
+        started_at=run.started_at or _started(run, state, now),
         ended_at=now if state.terminal else 0,
         unseen=0,
     )
+
+
+def _started(run: Run, state: State, now: int) -> int:
+    """Return when a run began, as far as we saw: one that ended between two polls, when posted."""
+    if state.terminal:
+        return run.submitted_at
+    return now if state is State.RUNNING else 0
 
 
 _SOON = (5, 10, 20, 40, 60)
