@@ -1,0 +1,26 @@
+"""The local stack, started once for all of these tests, and what its users do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dropwell_local.stack import local_stack
+from tests.e2e.inbox import Inbox
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inbox]:
+    """Give the inbox of a running stack, built from nothing."""
+    work = tmp_path_factory.mktemp("dropwell")
+    # A submitter that was killed is followed by the next within a minute, not three.
+    with local_stack(work, parameters={"LeaseSeconds": "5"}) as stack:
+        yield Inbox(stack)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+from tests.e2e.inbox import Inbox
+
+HELLO = """\
+version 1.0
+
+workflow hello {
+  input { String name }
+  call greet { input: name = name }
+  output { String greeting = greet.greeting }
+}
+
+task greet {
+  input { String name }
+  command <<< echo "Hello, ~{name}." >>>
+  output { String greeting = read_string(stdout()) }
+  runtime { docker: "debian:12" }
+}
+"""
+
+SQUARES = """\
+version 1.0
+
+workflow squares {
+  input { Int n }
+  scatter (i in range(n)) { call square { input: i = i } }
+  call total { input: squares = square.squared }
+  output { Int sum = total.sum }
+}
+
+task square {
+  input { Int i }
+  command <<< echo $(( ~{i} * ~{i} )) >>>
+  output { Int squared = read_int(stdout()) }
+  runtime { docker: "debian:12" }
+}
+
+task total {
+  input { Array[Int] squares }
+  command <<< echo $(( ~{sep="+" squares} )) >>>
+  output { Int sum = read_int(stdout()) }
+  runtime { docker: "debian:12" }
+}
+"""
+
+FAILING = """\
+version 1.0
+
+workflow counting {
+  call count
+}
+
+task count {
+  command <<<
+    echo "chr7: no such contig" >&2
+    exit 3
+  >>>
+  output { Int n = read_int(stdout()) }
+  runtime { docker: "debian:12" }
+}
+"""
+
+
+def test_a_dropped_hello_runs_and_its_people_hear(inbox: Inbox) -> None:
+    run_id = inbox.drop("hello", {"main.wdl": HELLO, "inputs.json": {"hello.name": "Ada"}})
+    assert inbox.end_of(run_id) == "COMPLETE"
+
+    assert [mail.attributes["kind"] for mail in inbox.mails(run_id)] == ["accepted", "ended"]
+    folder = f"runs/demo/hello/{run_id}/"
+    assert {"bundle.zip", "receipt.json", "status.json", "outputs.json"} <= {
+        key.removeprefix(folder) for key in inbox.keys(folder)
+    }
+    assert "Hello, Ada." in inbox.read(f"{folder}outputs.json")
+    assert inbox.keys("inbox/") == []
+    assert [data["state"] for data in inbox.events(run_id)] == ["QUEUED", "COMPLETE"]
+
+
+def test_a_task_that_fails_is_explained_in_its_own_words(inbox: Inbox) -> None:
+    run_id = inbox.drop("counting", {"main.wdl": FAILING})
+    assert inbox.end_of(run_id) == "EXECUTOR_ERROR"
+
+    ended = inbox.mails(run_id)[-1]
+    assert ended.attributes["kind"] == "ended"
+    assert ended.subject.startswith("[demo] FAILED: counting")
+    assert "chr7: no such contig" in ended.text
+    assert "3" in ended.text
+
+
+def test_a_typo_in_the_inputs_is_told_before_anything_runs(inbox: Inbox) -> None:
+    run_id = inbox.drop("typo", {"main.wdl": HELLO, "inputs.json": {"hello.nam": "Ada"}})
+    assert inbox.end_of(run_id) == "REJECTED"
+
+    (mail,) = inbox.mails(run_id)
+    assert mail.attributes["kind"] == "rejected"
+    assert 'Did you mean "hello.name"?' in mail.text
+    kept = inbox.keys(f"rejected/demo/typo/{run_id}/")
+    assert {key.rpartition("/")[2] for key in kept} >= {"report.md", "report.json"}
+    assert inbox.jobs(run_id).total() == 0
+
+
+def test_a_hundred_shards_are_counted_right_and_told_in_few_words(inbox: Inbox) -> None:
+    run_id = inbox.drop("squares", {"main.wdl": SQUARES, "inputs.json": {"squares.n": 100}})
+    assert inbox.end_of(run_id, within=150) == "COMPLETE"
+
+    outputs = json.loads(inbox.read(f"runs/demo/squares/{run_id}/outputs.json"))
+    assert "328350" in json.dumps(outputs)
+    assert len(inbox.mails(run_id)) <= 4
+    assert inbox.jobs(run_id) == {"SUCCEEDED": 101}
+    counts = inbox.items(run_id)["COUNTS"]
+    assert (counts["jobs"], counts["succeeded"]) == (101, 101)
