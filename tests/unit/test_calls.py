@@ -239,6 +239,24 @@ class TestTags:
         del told[missing]
         assert call_of_tags(told) is None
 
+    @pytest.mark.parametrize("name", ["cromwell-root-workflow-id", "cromwell-workflow-id"])
+    @pytest.mark.parametrize("forged", ["", "UNATTRIBUTED", "RUNS#2025-11", f"{RUN}/x", RUN + "\n"])
+    def test_ids_that_are_none_of_cromwells_say_nothing(self, name, forged):
+        assert call_of_tags(tags("wf.align-None-1", **{name: forged})) is None
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            "wf.a/b-None-1",
+            "w/f.a-None-1",
+            "wf.a\nb-None-1",
+            f"wf.align-Some_{'9' * 5000}_-1",
+            f"wf.align-None-{'9' * 5000}",
+        ],
+    )
+    def test_a_task_id_that_cromwell_would_not_write_says_nothing(self, forged):
+        assert call_of_tags(tags(forged)) is None
+
     def test_the_workflows_name_may_be_missing(self):
         told = tags("wf.align-None-1")
         del told["cromwell-root-workflow-name"]

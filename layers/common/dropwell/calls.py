@@ -16,17 +16,20 @@ UNSCATTERED = -1
 """Cromwell's shard index of a call that is not in a scatter."""
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_ID = re.compile(_UUID)
 _LEVEL = re.compile(
     rf"""
     (?P<workflow>[^/]+)/(?P<workflow_id>{_UUID})
     /call-(?P<call>[^/]+)
-    (?:/shard-(?P<shard>\d+))?
-    (?:/attempt-(?P<attempt>[2-9]|[1-9]\d+)|/(?P<cached>cacheCopy))?
+    (?:/shard-(?P<shard>\d{{1,9}}))?
+    (?:/attempt-(?P<attempt>[2-9]|[1-9]\d{{1,8}})|/(?P<cached>cacheCopy))?
     /
     """,
     re.VERBOSE,
 )
-_TASK_ID = re.compile(r"(?P<fqn>.+)-(?:None|Some_(?P<shard>\d+)_)-(?P<attempt>\d+)")
+_TASK_ID = re.compile(
+    r"(?:[^/\s]*\.)?(?P<call>[^./\s]{1,255})-(?:None|Some_(?P<shard>\d{1,9})_)-(?P<attempt>\d{1,9})"
+)
 _RC_UPLOAD = re.compile(
     r"""(?:_s3_delocalize_with_retry|s3\s+cp\s+--no-progress)\s+   # Cromwell 91+ | before
         "?\S+-rc\.txt"?\s+
@@ -192,6 +195,9 @@ class TaggedCall:
 def call_of_tags(tags: Mapping[str, str]) -> TaggedCall | None:
     """Return the call that Cromwell's tags name, `None` if they are absent or unreadable.
 
+    Whoever may submit a job may tag it as he likes: ids that are no UUIDs, which
+    Cromwell's always are, would lead to items of the table that are no run's.
+
     Parameters
     ----------
     tags : mapping
@@ -201,23 +207,24 @@ def call_of_tags(tags: Mapping[str, str]) -> TaggedCall | None:
 
     Examples
     --------
+    >>> uuid = "e6236763-c518-41d0-9688-432549a8bf7d"
     >>> tagged = call_of_tags({
-    ...     "cromwell-root-workflow-id": "r", "cromwell-workflow-id": "w",
+    ...     "cromwell-root-workflow-id": uuid, "cromwell-workflow-id": uuid,
     ...     "cromwell-task-id": "wf.align-Some_3_-2"})
-    >>> tagged.run_id, tagged.call_id
-    ('r', CallId(workflow_id='w', call='align', shard=3, attempt=2))
+    >>> tagged.call_id.label, tagged.run_id == tagged.call_id.workflow_id == uuid
+    ('align shard 3 attempt 2', True)
     """
-    root = tags.get("cromwell-root-workflow-id")
-    workflow = tags.get("cromwell-workflow-id")
+    root = tags.get("cromwell-root-workflow-id", "")
+    workflow = tags.get("cromwell-workflow-id", "")
     task = _TASK_ID.fullmatch(tags.get("cromwell-task-id", ""))
-    if not root or not workflow or task is None:
+    if not _ID.fullmatch(root) or not _ID.fullmatch(workflow) or task is None:
         return None
     return TaggedCall(
         run_id=root,
         run_name=tags.get("cromwell-root-workflow-name", ""),
         call_id=CallId(
             workflow_id=workflow,
-            call=task["fqn"].rpartition(".")[2],
+            call=task["call"],
             shard=UNSCATTERED if task["shard"] is None else int(task["shard"]),
             attempt=int(task["attempt"]),
         ),
