@@ -61,6 +61,7 @@ def status_page(run: Run) -> str:
             "ended_at": _time(run.ended_at),
             "cause": run.cause,
             "failures": list(run.failures),
+            "warnings": list(run.warnings),
         }
     )
 

@@ -8,15 +8,15 @@ with the notice that tells of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 from dropwell import ledger
 from dropwell.calls import CallId, call_of_tags, place_of_script
 from dropwell.drops import DEFAULT_PROJECT, safe_name
-from dropwell.errors import CromwellAway, Missing, Superseded, TooLarge, UnknownRun
+from dropwell.errors import CromwellAway, Final, Missing, Superseded, TooLarge, TryAgain, UnknownRun
 from dropwell.jobs import JobStatus, Sighting, later
 from dropwell.notices import Kind
 from dropwell.ports import Bucket, Cromwell, FailedCall, Jobs, Queue, Table
@@ -128,7 +128,7 @@ def track(batch: Sequence[Heard], watch: Watch, *, now: int) -> Tally:
     for run_id, group in runs.items():
         try:
             _track_run(run_id, group, watch, tally, now=now)
-        except Superseded:
+        except TryAgain:
             tally.failed_messages.update(placed.heard.message_id for placed in group)
     return tally
 
@@ -399,7 +399,8 @@ def _doubt(run: Run, watch: Watch, now: int) -> Run:
 
     A failed job is not a failed call: Cromwell may be about to run it again.
     """
-    lasting = [call for call in watch.cromwell.failed_jobs(run.run_id) if call.lasting]
+    calls = _told(lambda: watch.cromwell.failed_jobs(run.run_id), "which calls failed", [])
+    lasting = [call for call in calls or () if call.lasting]
 
     def doubted(known: Run) -> Run | None:
         if known.state.terminal or known.failing_at:
@@ -415,26 +416,51 @@ def _doubt(run: Run, watch: Watch, now: int) -> Run:
 
 def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
     """Save what a run leaves behind, then turn its state together with its notice."""
-    failures: tuple[str, ...] = ()
     ended = heard(run, status, now)
-    if ended and ended.state is State.COMPLETE:
-        watch.inbox.put(
-            run.folder + "outputs.json", outputs_page(watch.cromwell.outputs(run.run_id))
-        )
-    elif ended and ended.state is State.EXECUTOR_ERROR:
-        calls = watch.cromwell.failed_jobs(run.run_id)
-        failures = watch.cromwell.failures(run.run_id) or _messages(calls)
-        watch.inbox.put(run.folder + "failures/calls.json", failed_calls_page(calls))
+    failures, untold = _save(run, ended.state if ended else run.state, watch)
 
     def turned(known: Run) -> Run | None:
         news = heard(known, status, now)
         if news is None:
             return None
-        return replace(news, failures=_short(failures), suspect=False).due(None)
+        warnings = (*known.warnings, *untold)
+        return replace(news, failures=failures, warnings=warnings, suspect=False).due(None)
 
     run, changed = ledger.change(watch.table, run, turned, notice=Kind.ENDED, now=now)
     watch.inbox.put(run.folder + "status.json", status_page(run))
     return changed
+
+
+def _save(run: Run, state: State, watch: Watch) -> tuple[tuple[str, ...], list[str]]:
+    """Save outputs or failed calls; return why the run failed, and what Cromwell could not tell."""
+    cromwell, untold = watch.cromwell, list[str]()
+    if state is State.COMPLETE:
+        outputs = _told(lambda: cromwell.outputs(run.run_id), "the outputs", untold)
+        if outputs is not None:
+            watch.inbox.put(run.folder + "outputs.json", outputs_page(outputs))
+    if state is not State.EXECUTOR_ERROR:
+        return (), untold
+    calls = _told(lambda: cromwell.failed_jobs(run.run_id), "which calls failed", untold)
+    if calls is not None:
+        watch.inbox.put(run.folder + "failures/calls.json", failed_calls_page(calls))
+    failures = _told(lambda: cromwell.failures(run.run_id), "why the run failed", untold)
+    return _short(failures or ()) or _messages(calls or ()), untold
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _told(ask: Callable[[], _Answer], what: str, untold: list[str]) -> _Answer | None:
+    """Return what Cromwell answers, or note that it could not tell.
+
+    What it cannot tell now, because it is too much, it will not tell later
+    either; that must not keep a run from ending.
+    """
+    try:
+        return ask()
+    except Final as problem:
+        untold.append(f"Cromwell could not tell {what}: {problem}"[:500])
+        return None
 
 
 def _messages(calls: Sequence[FailedCall]) -> tuple[str, ...]:
