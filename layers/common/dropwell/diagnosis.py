@@ -23,6 +23,7 @@ from dropwell.ports import Bucket, LogGroup, Table
 from dropwell.records import CALL, NEW, SIG, Item, Put, Update, Write, job_key, sighting_of
 from dropwell.summaries import CallSummary, summarise
 from dropwell.summaries import better as better_summary
+from dropwell.text import clean
 from dropwell.tracking import observed_run
 
 TAIL_BYTES = 64 << 10
@@ -147,9 +148,18 @@ def _summary_of_job(
     if place:
         evidence = _with_return_code(evidence, place, bench)
         evidence = _with_tails(evidence, place, bench)
-    if not evidence.rc_present and seen.log_stream and not evidence.stderr:
+    if seen.log_stream and _needs_log(evidence):
         evidence = replace(evidence, job_log=bench.logs.tail(seen.log_stream, LOG_LINES))
     return _summary(run_id, call_id, evidence, place, seen, bench.logs.name)
+
+
+def _needs_log(evidence: Evidence) -> bool:
+    """Say whether only the job's own log can tell: no rc file, or one that denies the failure.
+
+    A task that went well in a job that did not: what Cromwell's script did after
+    it, storing outputs above all, is in that log alone.
+    """
+    return evidence.return_code == 0 or not (evidence.rc_present or evidence.stderr)
 
 
 def _with_return_code(evidence: Evidence, place: CallPlace, bench: Bench) -> Evidence:
@@ -175,13 +185,12 @@ def _with_tails(evidence: Evidence, place: CallPlace, bench: Bench) -> Evidence:
 
 
 def _tail(key: str, bucket: Bucket) -> str:
-    """Return the last whole lines of a log, empty if it is not there."""
+    """Return the last whole lines of a log, cleaned; empty if it is not there."""
     try:
         end = bucket.tail(key, TAIL_BYTES)
     except Missing:
         return ""
-    text = end.data.decode(errors="replace")
-    return text.partition("\n")[2] or text if end.size > len(end.data) else text
+    return clean(end.data.rstrip(), midway=end.size > len(end.data))
 
 
 def _summary(
