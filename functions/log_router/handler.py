@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -80,7 +80,7 @@ def _notice_recorded(record: dict[str, Any]) -> None:
 
 
 def _message(record: dict[str, Any]) -> None:
-    body = json.loads(record["body"])
+    body = events.message(record["body"])
     if asked := body.get("notice"):
         _tell(asked["run_id"], asked["sk"])
     elif failed := body.get("failed"):
@@ -90,7 +90,7 @@ def _message(record: dict[str, Any]) -> None:
         _return_code_appeared(body)
 
 
-def _return_code_appeared(body: dict[str, Any]) -> None:
+def _return_code_appeared(body: Mapping[str, Any]) -> None:
     seen = events.object_created(body)
     place = place_of_rc_key(seen.bucket, seen.key)
     if place is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -20,7 +19,8 @@ from dropwell.aws.buckets import Bucket
 from dropwell.aws.queues import Queue
 from dropwell.aws.tables import Table
 from dropwell.cromwell import Cromwell
-from dropwell.errors import BadEvent, CromwellAway
+from dropwell.errors import BadEvent, TryAgain
+from dropwell.jobs import Sighting
 from dropwell.settings import StatusWatcherSettings
 from dropwell.tracking import Heard, Watch, poll, sweep, track
 
@@ -53,26 +53,27 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         _count(sweep(watch(), now=now))
         return {"batchItemFailures": []}
     sightings: list[Heard] = []
-    polls: dict[str, str] = {}
+    polls: list[str] = []
     unreadable: list[str] = []
     for record in event["Records"]:
-        message_id, body = record["messageId"], json.loads(record["body"])
-        if "poll" in body:
-            polls[body["poll"]] = message_id
-            continue
+        message_id = record["messageId"]
         try:
-            if seen := events.sighting(body):
+            body = events.message(record["body"])
+            if run_id := body.get("poll"):
+                polls.append(run_id)
+            elif seen := _cromwells(body):
                 sightings.append(Heard(message_id, seen))
         except BadEvent as error:
             logger.error("unreadable event", message_id=message_id, reason=str(error))
             unreadable.append(message_id)
     tally = track(sightings, watch(), now=now)
-    turned = _poll(list(polls), now)
+    turned = _poll(polls, now)
     _count(
         {
             "sightings_kept": tally.kept,
             "sightings_stale": tally.stale,
             "sightings_unattributed": tally.unattributed,
+            "events_ignored": len(event["Records"]) - len(sightings) - len(polls) - len(unreadable),
             "events_unreadable": len(unreadable),
             "runs_turned": turned,
         }
@@ -81,12 +82,17 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
+def _cromwells(event: Mapping[str, Any]) -> Sighting | None:
+    """Return what an event says of a job, `None` if that is none of Cromwell's."""
+    return events.sighting(event) if events.is_cromwell(event) else None
+
+
 def _poll(run_ids: list[str], now: int) -> int:
-    """Poll those that are due; while Cromwell is away they stay due, and the sweep asks again."""
+    """Poll those that are due; what fails stays due, and the sweep asks again."""
     try:
         return poll(run_ids, watch(), now=now)
-    except CromwellAway as away:
-        logger.warning("Cromwell is away", reason=str(away))
+    except TryAgain as problem:
+        logger.warning("not polled", reason=str(problem))
         return 0
 
 

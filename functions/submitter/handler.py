@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from functools import cache, partial
@@ -65,12 +64,15 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 
 def _message(text: str) -> None:
-    body = json.loads(text)
+    body = events.message(text)
     if run_id := body.get("submit"):
         if run := ledger.load(desk().table, run_id):
             _submit(run.drop)
         return
-    for seen in events.drops(text):
+    landed = events.drops(body)
+    if not landed:
+        _did("nothing landed", "NotificationsIgnored")
+    for seen in landed:
         _landed(seen)
 
 

@@ -57,14 +57,26 @@ class ObjectSeen:
     event_time: int = 0
 
 
-def drops(body: str) -> list[ObjectSeen]:
+def message(body: str) -> Mapping[str, Json]:
+    """Return the JSON object that the body of a message is.
+
+    Raises
+    ------
+    BadEvent
+        If it is none.
+    """
+    return _object(body, "JSON message")
+
+
+def drops(body: str | Mapping[str, Json]) -> list[ObjectSeen]:
     """Return the objects that one message of S3's own notifications tells of.
 
     Parameters
     ----------
-    body : str
-        Of the SQS message. S3 sends an ``s3:TestEvent`` when the notification
-        is set up; it, and anything but a creation, tells of none.
+    body : str or mapping
+        Of the SQS message, in JSON or already read. S3 sends an ``s3:TestEvent``
+        when the notification is set up; it, and anything but a creation, tells
+        of none.
 
     Raises
     ------
@@ -76,10 +88,10 @@ def drops(body: str) -> list[ObjectSeen]:
     In these notifications keys are URL-encoded, with ``+`` for a space
     (Amazon S3 user guide, *Event message structure*).
     """
-    message = _object(body, "S3 notification")
-    if message.get("Event") == "s3:TestEvent":
+    notification = _object(body, "S3 notification")
+    if notification.get("Event") == "s3:TestEvent":
         return []
-    records = message.get("Records")
+    records = notification.get("Records")
     if not isinstance(records, list):
         raise BadEvent("The message is no S3 notification: it has no Records.")
     return [
