@@ -277,7 +277,7 @@ class Lab:
             self.world.send("plant", ("failed", run_id, told), at + 5)
 
     def _leave_files(self, job: Job, root: tuple[str, str], at: int) -> None:
-        folder, rc_key = root
+        _, rc_key = root
         if job.return_code is None:
             return
         stderr = rc_key.replace("-rc.txt", "-stderr.log")

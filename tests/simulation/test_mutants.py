@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from dropwell import control, diagnosis, ledger, records, runs, submission, telling, tracking
 from dropwell.errors import Superseded
 from dropwell.jobs import Sighting
@@ -78,10 +79,10 @@ def failing_without_asking_whether_it_lasts(patch: pytest.MonkeyPatch) -> None:
     doubt = tracking._doubt
 
     def at_once(run: Any, watch: Any, now: int) -> Any:
-        calls = [c for c in watch.cromwell.failed_jobs(run.run_id) if c.lasting]
-        return doubt(run, watch, now) if calls else ledger.change(
-            watch.table, run, lambda known: replace(known, failing_at=now), notice="failing", now=now
-        )[0]  # fmt: skip
+        if any(call.lasting for call in watch.cromwell.failed_jobs(run.run_id)):
+            return doubt(run, watch, now)
+        failing = replace(run, failing_at=now)
+        return ledger.change(watch.table, run, lambda _: failing, notice="failing", now=now)[0]
 
     patch.setattr(tracking, "_doubt", at_once)
 
@@ -156,6 +157,8 @@ def scenarios() -> None:
         if not crashes:
             assert len(lab.mails.told) == len(set(lab.mails.told))
     _scenario_of_a_crowd()
+    _scenario_of_batch_retries()
+    _scenario_of_an_overtaken_answer()
     _scenario_of_an_outage()
     _scenario_of_a_retry()
     _scenario_of_an_abort()
@@ -178,6 +181,36 @@ def _scenario_of_a_crowd() -> None:
         signatures = lab.table.query(drop.run_id, records.SIG)
         assert sum(item["count"] for item in signatures) == 4
         assert len(lab.mails.told) == len(set(lab.mails.told))
+
+
+def _scenario_of_batch_retries() -> None:
+    """Have Batch run jobs again and again, and tell of it in any order."""
+    for seed in range(5):
+        lab = Lab(World(seed=seed), copies=2, spread=120)
+        drop = lab.drop()
+        lab.plan(drop, [Job("a", shard, retries=2) for shard in range(6)], "Succeeded")
+        lab.settle()
+        assert lab.run(drop).state is State.COMPLETE
+
+
+def _scenario_of_an_overtaken_answer() -> None:
+    """Have an answer of Cromwell's reach us after a later one."""
+    lab = Lab(World())
+    drop = lab.drop()
+    lab.world.step()
+    lab.world.now += 30
+    ask = lab.cromwell.statuses
+
+    def overtaken(run_ids: Any) -> dict[str, str]:
+        late = ask(run_ids)
+        lab.cromwell.statuses = ask  # type: ignore[method-assign]
+        lab.cromwell.now_is[drop.run_id] = "Running"
+        tracking.poll([drop.run_id], lab.watch, now=lab.world.now)
+        return late
+
+    lab.cromwell.statuses = overtaken  # type: ignore[method-assign, assignment]
+    tracking.poll([drop.run_id], lab.watch, now=lab.world.now)
+    assert lab.run(drop).state is State.RUNNING
 
 
 def _scenario_of_an_outage() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+
 from dropwell.runs import State
 from tests.simulation.lab import Lab
 from tests.simulation.world import World

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dropwell.records import COUNTS, JOB
 from dropwell.runs import State
 from dropwell.tracking import recount

@@ -34,6 +34,10 @@ VISIBILITY = 360
 """Seconds after which a message that was not finished with is delivered again."""
 
 
+STATUSES = ["", "On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded", "Failed"]
+"""Cromwell's, in the order in which it goes through them."""
+
+
 class Crash(BaseException):
     """The function died here: nothing may catch it."""
 
@@ -123,7 +127,7 @@ class World:
 
     def run(self, *, sweep: Callable[[], None], until: Callable[[], bool], most: int = 400) -> None:
         """Let time pass, with a sweep each minute, until all is done."""
-        for minute in range(most):
+        for _ in range(most):
             while self.step():
                 pass
             if until():
@@ -136,7 +140,7 @@ class World:
                     sweep()
                 except Crash:
                     self.trace.append("sweep: crash")
-        raise AssertionError(f"not done after {minute + 1} steps:\n" + "\n".join(self.trace[-40:]))
+        raise AssertionError("not done in time:\n" + "\n".join(self.trace[-40:]))
 
 
 class MemoryTable:
@@ -211,6 +215,9 @@ class MemoryTable:
             assert told == recount(self.query(pk)), "counters differ from a recount"
         if sk == RUN and before and State(before["state"]).terminal:
             assert after["state"] == before["state"], "a state that had ended changed"
+        if sk == RUN and before:
+            words = [item.get("cromwell_status", "") for item in (before, after)]
+            assert words == sorted(words, key=STATUSES.index), "a run's status went back"
         if sk == RUN and State(after["state"]).terminal:
             kinds = ("ended", "rejected")
             assert any((pk, f"{NOTICE}{kind}") in self.items for kind in kinds), "an end untold"
@@ -256,7 +263,9 @@ class MemoryBucket:
         return f"s3://{self.name}/{key}"
 
     def keys(self, prefix: str = "") -> list[str]:
-        return sorted(k for k, versions in self.objects.items() if versions and k.startswith(prefix))
+        return sorted(
+            k for k, versions in self.objects.items() if versions and k.startswith(prefix)
+        )
 
     def drop(self, key: str, body: bytes, version_id: str = "v1") -> None:
         self.objects[key][version_id] = body

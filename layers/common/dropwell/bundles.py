@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any, BinaryIO, TypeVar
 
 from dropwell import strict_json
+from dropwell.drops import safe_name
 from dropwell.errors import BadBundle
 from dropwell.preflight import Finding, Severity, did_you_mean, errors_of, review_labels
 from dropwell.strict_json import in_bytes
@@ -181,16 +182,6 @@ def open_bundle(data: bytes, file_name: str, limits: Limits = DEFAULT_LIMITS) ->
     return _Contents(_archive_of(data, file_name, limits), limits).bundle(
         file_name, hashlib.sha256(data).hexdigest()
     )
-
-
-def safe_name(text: str, otherwise: str = "bundle") -> str:
-    """Return a name as it can stand in an S3 key, a label and a mail subject.
-
-    >>> safe_name("Kohorte Süd (2).final"), safe_name("…")
-    ('Kohorte-Sud-2-.final', 'bundle')
-    """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64].rstrip("-._") or otherwise
 
 
 # --- the archive -------------------------------------------------------------------------------

@@ -11,7 +11,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +22,7 @@ INBOX, CONTROL, RUNS, REJECTED = "inbox/", "control/", "runs/", "rejected/"
 DEFAULT_PROJECT = "default"
 
 _NAMESPACE = uuid.UUID("7f1d2c1e-58a4-5d0c-9f4e-2b8f6a0c3d11")
-_SAFE = re.compile(r"[^\w.=+@-]+", re.ASCII)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
 
 
@@ -108,11 +110,23 @@ _PARTIAL = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~"
 def project_of(key: str) -> str:
     """Return the project a key belongs to: its first folder, `default` where there is none.
 
+    Who may touch a folder decides who may touch a project, so two folders are
+    never one project: a name that cannot stand in keys and labels as it is gets a
+    hash of itself.
+
     >>> project_of("inbox/cardio/2026/wgs.zip"), project_of("inbox/wgs.zip")
     ('cardio', 'default')
+    >>> project_of("inbox/a b/wgs.zip")
+    'a-b-c8687a08'
     """
     _, *folders, _name = key.split("/")
-    return safe_name(folders[0]) if folders and folders[0] else DEFAULT_PROJECT
+    folder = folders[0] if folders else ""
+    if not folder:
+        return DEFAULT_PROJECT
+    plain = safe_name(folder)
+    if plain == folder:
+        return folder
+    return f"{plain}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
 
 
 def what_is(key: str, size: int) -> Control | Ignored | None:
@@ -161,16 +175,17 @@ def _control(key: str) -> Control | Ignored:
         return Ignored.FOLDER
     if len(parts) != 4 or parts[2] not in set(Action) or not parts[3].endswith(".json"):
         return Ignored.NOT_AN_ACTION
-    return Control(safe_name(parts[1]), Action(parts[2]), parts[3].removesuffix(".json"))
+    return Control(project_of(key), Action(parts[2]), parts[3].removesuffix(".json"))
 
 
-def safe_name(name: str) -> str:
-    """Return a name that is harmless in an S3 key, a label and a mail; never empty.
+def safe_name(text: str, otherwise: str = "unnamed") -> str:
+    """Return a name as it can stand in an S3 key, a label and a mail subject; never empty.
 
-    >>> safe_name("Über mein Lauf (2)"), safe_name("../..")
-    ('ber_mein_Lauf_2', 'unnamed')
+    >>> safe_name("Kohorte Süd (2).final"), safe_name("../..")
+    ('Kohorte-Sud-2-.final', 'unnamed')
     """
-    return _SAFE.sub("_", name).strip("._")[:100] or "unnamed"
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return _UNSAFE.sub("-", plain).strip("-._")[:64].rstrip("-._") or otherwise
 
 
 def run_folder(project: str, name: str, run_id: str) -> str:
