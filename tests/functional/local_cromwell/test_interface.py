@@ -1,0 +1,195 @@
+"""The REST interface, at the moments when clients find it surprising."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from dropwell_local.cromwell.serve import LocalCromwell
+
+from .conftest import Cromwell, Start, until
+
+SOURCE = "version 1.0\nworkflow w {}"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def waiting(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cromwell]:
+    """Return a server that launches nothing, so that what is submitted stays so."""
+    with start(tmp_path_factory.mktemp("waiting"), max_workflows=0) as server:
+        yield speak_to(server)
+
+
+def test_a_submission_is_seen_only_after_a_while(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with start(tmp_path_factory.mktemp("lag"), visibility_lag=0.6, max_workflows=0) as server:
+        cromwell = speak_to(server)
+        seen, aborted = cromwell.submit(SOURCE), cromwell.submit(SOURCE)
+
+        early = [cromwell.get(f"{seen}/{what}") for what in ("status", "metadata", "labels")]
+        none = cromwell.get("query").json()
+        abort = cromwell.post(f"/{aborted}/abort")
+
+        assert {answer.status_code for answer in early} == {404}
+        assert early[0].json()["message"] == f"Unrecognized workflow ID: {seen}"
+        assert none == {"results": [], "totalResultsCount": 0}
+        assert abort.json() == {"id": aborted, "status": "Aborted"}
+        until(lambda: cromwell.get(f"{seen}/status").status_code == 200)
+        assert cromwell.status(seen) == "Submitted"
+        assert "end" not in cromwell.metadata(aborted)
+
+
+def test_a_requested_id_is_taken_once(waiting: Cromwell) -> None:
+    wanted = str(uuid.uuid4())
+    first = waiting.post(workflowSource=SOURCE, requestedWorkflowId=wanted)
+    waiting.post(f"/{wanted}/abort")
+
+    again = waiting.post(workflowSource=SOURCE, requestedWorkflowId=f'"{wanted}"')
+
+    assert (first.status_code, first.json()) == (201, {"id": wanted, "status": "Submitted"})
+    assert again.status_code == 400
+    assert again.json() == {
+        "status": "fail",
+        "message": f"Requested workflow IDs are already in use: {wanted}",
+    }
+
+
+def test_of_two_parts_with_one_name_the_last_wins(waiting: Cromwell) -> None:
+    parts = [("workflowSource", SOURCE), ("workflowInputs", "{}"), ("workflowInputs", '{"w.n": 2}')]
+    answer = httpx.post(
+        f"{waiting.url}/api/workflows/v2",
+        files=[(name, (None, text)) for name, text in parts],
+    )
+
+    run_id = answer.json()["id"]
+
+    assert waiting.metadata(run_id)["submittedFiles"]["inputs"] == '{"w.n": 2}'
+
+
+def test_a_refusal_has_cromwells_body(waiting: Cromwell) -> None:
+    answer = waiting.post(workflowSource=SOURCE, wrong="x")
+
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == (
+        '{\n  "status": "fail",\n  "message": "Error(s): Unexpected body part name: wrong"\n}'
+    )
+
+
+def test_a_deprecated_name_is_warned_of(waiting: Cromwell) -> None:
+    answer = waiting.post(wdlSource=SOURCE)
+
+    assert answer.status_code == 201
+    assert answer.headers["Warning"].startswith("299 cromwell/92 \"The 'wdlSource' parameter")
+
+
+def test_a_held_workflow_waits_for_its_release(waiting: Cromwell) -> None:
+    held = waiting.post(workflowSource=SOURCE, workflowOnHold="true").json()
+    assert held["status"] == "On Hold"
+
+    released = waiting.post(f"/{held['id']}/releaseHold")
+    again = waiting.post(f"/{held['id']}/releaseHold")
+
+    assert released.json() == {"id": held["id"], "status": "Submitted"}
+    assert (again.status_code, again.json()["status"]) == (403, "error")
+
+
+@pytest.mark.parametrize(
+    "what", ["status", "outputs", "logs", "metadata", "labels", "metadata/failed-jobs"]
+)
+def test_reads_of_what_is_not_there(waiting: Cromwell, what: str) -> None:
+    unknown, malformed = waiting.get(f"{UNKNOWN}/{what}"), waiting.get(f"no-id/{what}")
+
+    assert (unknown.status_code, unknown.json()["message"]) == (
+        404,
+        f"Unrecognized workflow ID: {UNKNOWN}",
+    )
+    assert (malformed.status_code, malformed.json()["message"]) == (
+        400,
+        "Invalid workflow ID: 'no-id'.",
+    )
+
+
+def test_an_abort_of_what_is_not_there_is_an_error(waiting: Cromwell) -> None:
+    answer = waiting.post(f"/{UNKNOWN}/abort")
+
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "status": "error",
+        "message": f"Couldn't abort {UNKNOWN} because no workflow with that ID is in progress",
+    }
+
+
+def test_queries_come_by_get_and_by_post(waiting: Cromwell) -> None:
+    run_id = waiting.submit(SOURCE, labels='{"q": "1"}')
+    other = waiting.submit(SOURCE, labels='{"q": "2"}')
+
+    by_get = waiting.get("query", label="q:1", additionalQueryResultFields="labels").json()
+    asked = [{"id": run_id}, {"id": other}, {"pagesize": "1"}, {"page": "2"}]
+    by_post = httpx.post(f"{waiting.url}/api/workflows/v1/query", json=asked).json()
+
+    assert [one["id"] for one in by_get["results"]] == [run_id]
+    assert by_get["results"][0]["labels"]["q"] == "1"
+    assert ([one["id"] for one in by_post["results"]], by_post["totalResultsCount"]) == (
+        [run_id],
+        2,
+    )
+
+
+def test_labels_are_merged(waiting: Cromwell) -> None:
+    run_id = waiting.submit(SOURCE, labels='{"a": "1"}')
+
+    answer = httpx.patch(f"{waiting.url}/api/workflows/v1/{run_id}/labels", json={"b": "2"})
+
+    assert answer.json()["labels"] == {
+        "a": "1",
+        "b": "2",
+        "cromwell-workflow-id": f"cromwell-{run_id}",
+    }
+    assert waiting.get(f"{run_id}/labels").json() == answer.json()
+
+
+def test_the_engine_says_what_it_is(waiting: Cromwell) -> None:
+    version = httpx.get(f"{waiting.url}/engine/v1/version").json()
+    health = httpx.get(f"{waiting.url}/engine/v1/status").json()
+    backends = waiting.get("backends").json()
+
+    assert (version, health) == ({"cromwell": "92"}, {})
+    assert backends == {"supportedBackends": ["AWSBATCH"], "defaultBackend": "AWSBATCH"}
+
+
+def test_a_wrong_method_is_answered_as_akka_does(waiting: Cromwell) -> None:
+    answer = httpx.post(f"{waiting.url}/api/workflows/v1/{UNKNOWN}/status")
+
+    assert answer.status_code == 405
+    assert answer.text == "HTTP method not allowed, supported methods: GET"
+
+
+def test_a_status_shows_the_end_only_after_the_poll(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with start(tmp_path_factory.mktemp("poll"), poll_lag=1.0) as server:
+        cromwell = speak_to(server)
+        run_id = cromwell.submit(
+            "version 1.0\nworkflow w { call t }\n"
+            'task t { command <<< true >>> runtime { docker: "u" memory: "1 GB" } }'
+        )
+        until(lambda: "SUCCEEDED" in [one["status"] for one in cromwell.events(run_id)])
+        ended = time.monotonic()
+
+        assert cromwell.status(run_id) == "Running"
+        assert cromwell.wait(run_id) == "Succeeded"
+        assert time.monotonic() - ended > 0.8
