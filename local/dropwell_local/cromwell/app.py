@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -99,14 +99,21 @@ class Api:
                 415,
                 "The request's Content-Type is not supported. Expected:\nmultipart/form-data",
             )
+        # A part need not say that it is a file to hold any bytes, such as a zip of
+        # imports: read as latin-1, a text gives back exactly the bytes that were sent.
+        headers = Headers({"content-type": f"{request.headers['content-type']}; charset=latin-1"})
+        parser = MultiPartParser(
+            headers, request.stream(), max_files=5000, max_fields=5000, max_part_size=limit
+        )
         try:
-            form = await request.form(max_files=5000, max_fields=5000, max_part_size=limit)
+            form = await parser.parse()
         except (MultiPartException, HTTPException) as problem:
             detail = getattr(problem, "detail", None) or getattr(problem, "message", "")
             raise HTTPException(400, f"The request content was malformed:\n{detail}") from problem
         parts: dict[str, bytes] = {}
         for name, value in form.multi_items():  # of parts with one name the last wins
-            parts[name] = await value.read() if isinstance(value, UploadFile) else value.encode()
+            sent = await value.read() if isinstance(value, UploadFile) else value.encode("latin-1")
+            parts[name] = sent
         await form.close()
         return parts
 
