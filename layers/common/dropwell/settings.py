@@ -86,7 +86,6 @@ class StatusWatcherSettings(_Settings):
     diagnosis_queue_url: str
     drop_queue_url: str
     script_bucket: str
-    lease_seconds: int
     visibility_seconds: int
 
 
