@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.status import Status
 from rich.table import Table
@@ -22,8 +23,8 @@ from dropwell.runs import Run, State
 from dropwell.text import clock, duration, one_line, plural, shorten
 from dropwell_cli.finding import Listed
 from dropwell_cli.following import Watched
-from dropwell_cli.places import objects_folder
-from dropwell_cli.reading import Call, Log, Said, Standing, shown
+from dropwell_cli.places import Place, objects_folder
+from dropwell_cli.reading import Call, Log, Said, Standing, kind_of, shown
 
 if TYPE_CHECKING:
     from dropwell.notices import Facts
@@ -47,6 +48,9 @@ _LINE_EVERY = 5
 """Seconds between two lines on jobs, where lines cannot be rewritten."""
 
 _SHARDS_SHOWN = 12
+
+_ROOMY = 100
+"""Columns from which a list of runs tells more."""
 
 
 def console(*, error: bool = False) -> Console:
@@ -80,12 +84,14 @@ def state_text(standing: Standing) -> Text:
     return Text(run.state.value, style=_STYLES[run.state])
 
 
-def jobs_text(counts: Mapping[str, Any]) -> Text:
+def jobs_text(counts: Mapping[str, Any], *, noun: bool = True) -> Text:
     """How far a run is: ``3/8 jobs``, ``7/8 jobs, 1 failed``."""
     total, failed = counts.get("jobs", 0), counts.get("failed", 0)
     if not total:
         return Text()
-    text = Text(f"{total - live_jobs(counts):,}/{total:,} {'job' if total == 1 else 'jobs'}")
+    text = Text(f"{total - live_jobs(counts):,}/{total:,}")
+    if noun:
+        text.append(" job" if total == 1 else " jobs")
     if failed:
         text.append(f", {failed:,} failed", style="red")
     return text
@@ -126,7 +132,9 @@ class Progress:
     def __init__(self, out: Console, watched: Sequence[Watched]) -> None:
         self._out = out
         self._width = max((len(one.name) for one in watched), default=0)
-        self._live = Live(console=out, auto_refresh=False) if out.is_terminal else None
+        self._live = (
+            Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else None
+        )
         self._told: dict[str, tuple[str, str]] = {}
         self._told_at: dict[str, float] = {}
 
@@ -172,7 +180,7 @@ def letter(out: Console, said: Said) -> None:
     bad = any(word in said.subject for word in _BAD_WORDS)
     style = "red" if bad else "blue"
     out.print()
-    out.print(Rule(Text(f" {said.subject} ", style="bold"), align="left", style=style))
+    out.print(Rule(Text(said.subject, style="bold"), align="left", style=style))
     address(out, said.body.rstrip("\n"))
     out.print(Rule(style=style))
 
@@ -191,8 +199,8 @@ def _table(*headings: str) -> Table:
 
 
 def ending(out: Console, watched: Sequence[Watched], results: Sequence[Mapping[str, Any]]) -> None:
-    """Print the closing table: each drop and how it ended."""
-    table = _table("name", "ended", "why", "jobs", "took")
+    """Print the closing table: each drop and how it ended, or how far it is."""
+    table = _table("name", "state", "why", "jobs", "took")
     for one, told in zip(watched, results, strict=True):
         run = one.standing.run
         table.add_row(
@@ -214,17 +222,19 @@ def why(run: Run | None, cause: str | None) -> str:
 
 
 def run_list(out: Console, runs: Sequence[Listed], now: float) -> None:
-    table = _table("run", "name", "project", "state", "jobs", "dropped", "took")
+    roomy = out.width >= _ROOMY
+    table = _table("run", "name", "project", "state", "jobs", "dropped", *["took"][:roomy])
     for one in runs:
         run = one.run
+        dropped = f"{duration(int(now) - run.dropped_at)} ago" if run.dropped_at else ""
         table.add_row(
             run.run_id[:8],
-            shorten(run.name, 24),
-            shorten(run.project, 12),
+            shorten(run.name, 40 if roomy else 16),
+            shorten(run.project, 20 if roomy else 8),
             state_text(Standing(run=run, counts=one.counts)),
-            jobs_text(one.counts),
-            f"{duration(int(now) - run.dropped_at)} ago" if run.dropped_at else "",
-            took(run, now),
+            jobs_text(one.counts, noun=roomy),
+            dropped,
+            *[took(run, now)][:roomy],
         )
     out.print(table)
 
@@ -271,13 +281,17 @@ def page(
         ("Problems", run.findings),
         ("Warnings", run.warnings),
         ("Why", _failures(facts) if facts else run.failures),
-        ("Outputs", _outputs(outputs)),
     ):
         if lines:
             out.print()
             out.print(heading, style="bold")
             for line in lines:
-                address(out, f"  {line}")
+                out.print(Padding(Text(line), (0, 0, 0, 2)))
+    if outputs:
+        out.print()
+        out.print("Outputs", style="bold")
+        for line in _outputs(outputs):
+            address(out, f"  {line}")
     if calls:
         out.print()
         out.print(call_table(calls))
@@ -305,7 +319,7 @@ def _particulars(run: Run, standing: Standing) -> Iterator[tuple[str, str]]:
         yield "jobs", jobs
     if run.labels:
         yield "labels", ", ".join(f"{one_line(key)}={one_line(value)}" for key, value in run.labels)
-    if told := [item["sk"].partition("#")[2] for item in standing.notices if item.get("said_at")]:
+    if told := [kind_of(item) for item in standing.notices if item.get("said_at")]:
         yield "told", ", ".join(told)
 
 
@@ -329,12 +343,12 @@ def _outputs(outputs: Mapping[str, Any]) -> list[str]:
 
 
 def call_table(calls: Sequence[Call]) -> Table:
-    """Return the calls by name, the shards of a scatter together."""
-    alike: dict[tuple[str, str], list[Call]] = {}
+    """Return the calls by name; shards, and the same call of several sub-workflows, together."""
+    alike: dict[str, list[Call]] = {}
     for call in calls:
-        alike.setdefault((call.call_id.workflow_id, call.call_id.call), []).append(call)
+        alike.setdefault(call.call_id.call, []).append(call)
     table = _table("call", "calls", "done", "running", "failed")
-    for (_, name), group in alike.items():
+    for name, group in alike.items():
         failed = [call for call in group if call.failed]
         done = sum(call.status in ("SUCCEEDED", "CACHED") for call in group)
         running = len(group) - done - len(failed)
@@ -359,7 +373,7 @@ def _which(failed: Sequence[Call]) -> str:
 def call_log(out: Console, call: Call, logs: Sequence[Log]) -> None:
     """Print the ends of a call's logs."""
     title = f"{one_line(call.call_id.label)}  {call.status}"
-    out.print(Rule(Text(f" {title} ", style="bold"), align="left", style="dim"))
+    out.print(Rule(Text(title, style="bold"), align="left", style="dim"))
     for log in logs:
         address(out, f"{log.kind}: {log.where}", style="dim")
         address(out, "\n".join(log.lines) if log.lines else "(empty)")
@@ -378,39 +392,40 @@ def no_log(run: Run, known: Sequence[Call]) -> str:
 # The local stack
 
 
-def stack_page(out: Console, stack: LocalStack, option: str) -> None:
+def stack_page(out: Console, stack: LocalStack, place: Place) -> None:
     """Print where everything of a running local stack is, and what to do next."""
     out.print()
-    for label, place in (
+    for label, address_of in (
         ("AWS", stack.url),
         ("Cromwell", stack.cromwell_url),
         ("Inbox", f"s3://{stack.outputs['InboxBucket']}/inbox/"),
         ("Files", str(stack.folder)),
     ):
-        address(out, f"  {label:<10}{place}")
+        address(out, f"  {label:<10}{address_of}")
     out.print()
     out.print("In another terminal:")
     for words in ("local run examples/hello", "submit BUNDLE", "runs", "show RUN"):
-        out.print(f"  dropwell {words}{option}")
+        address(out, f"  {place.hint(words)}")
     out.print("\nRuns until Ctrl-C. Notices as they are sent:")
 
 
 def where(out: Console, session: Session, outcome: Outcome) -> None:
     """Print where everything of some drops lies, and how to look further."""
-    objects = objects_folder(session.stack, session.place.inbox.name)
     out.print()
     out.print("Where everything lies", style="bold")
+    address(out, f"  {session.stack.folder}/  mails, logs, every object as a file")
+    address(out, f"  {objects_folder(session.stack, session.place.inbox.name)}/  of which")
     for one in outcome.watched:
         if one.standing.run:
-            address(out, f"  {objects / one.standing.run.folder}")
-    address(out, f"  {session.stack.folder}  (all objects, mails, logs)")
+            address(out, f"    {one.standing.run.folder}")
     out.print()
     if session.ours:
         out.print("The local stack has stopped; its files stay. To look further with show, logs")
-        out.print("and notices, keep one running with `dropwell local up`, and run this again.")
-    else:
-        first = outcome.watched[0].run_id[:8]
-        out.print(f"Look further: {session.place.hint('show', first)}")
+        out.print("and notices, keep one running with `dropwell local up`, and drop again.")
+        return
+    for one in outcome.watched:
+        word = "show" if one.standing.ended else "watch"
+        address(out, f"{session.place.hint(word, one.run_id[:8])}")
 
 
 def interrupted(out: Console, session: Session | None, dropped: Sequence[Watched]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dropwell_cli.packing import Parcel
     from dropwell_cli.places import Place
     from dropwell_cli.sessions import Outcome, Session
+    from dropwell_local.stack import LocalStack
 
 _PLAIN = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": None}
 
@@ -79,6 +80,7 @@ def up(
 ) -> None:
     """Start the local stack, and keep it running until Ctrl-C."""
     from dropwell_cli import faces
+    from dropwell_cli.places import local_place
     from dropwell_local.stack import DEFAULT_WORK, local_stack
 
     out = faces.console()
@@ -87,17 +89,19 @@ def up(
         local_stack(work or DEFAULT_WORK, cromwell_url=cromwell_url, say=step.begin) as stack,
     ):
         step.done()
-        faces.stack_page(out, stack, _option(work))
+        faces.stack_page(out, stack, local_place(stack, work))
         _tell_mails(out, stack)
 
 
-def _tell_mails(out: Console, stack: Any) -> None:
+def _tell_mails(out: Console, stack: LocalStack) -> None:
     """Print the subject of each mail as it comes, until interrupted."""
+    from dropwell_cli import faces
+
     told = 0
     while True:
         mails = stack.mails()
         for mail in mails[told:]:
-            out.print(f"{time.strftime('%H:%M:%S')}  {mail.subject}", soft_wrap=True)
+            faces.address(out, f"{mail.sent_at[11:19]}  {mail.subject}")
         told = len(mails)
         time.sleep(1)
 
@@ -177,7 +181,8 @@ def _through(
     faces.ending(out, outcome.watched, outcome.results)
     faces.where(out, session, outcome)
     if not outcome.in_time:
-        out.print(f"\nNot all ended within {timeout:g} seconds.", style="red")
+        fate = "were stopped with it" if session.ours else "go on"
+        out.print(f"\nNot all ended within {timeout:g} seconds; the others {fate}.", style="red")
     return outcome, session
 
 
@@ -297,10 +302,12 @@ def watch(
     except KeyboardInterrupt:
         out.print(f"\n{found.name} goes on. {place.hint('watch', found.run_id[:8])} looks again.")
         raise typer.Exit(130) from None
+    told = following.result(place, found)
+    faces.ending(out, [found], [told])
     if as_json:
-        faces.say_json(following.result(place, found))
+        faces.say_json(told)
     if not in_time:
-        out.print(f"It had not ended after {timeout:g} seconds, and goes on.")
+        out.print(f"\nIt had not ended after {timeout:g} seconds, and goes on.")
     raise typer.Exit(0 if found.standing.complete else 1)
 
 
@@ -364,9 +371,9 @@ def abort(
     if as_json:
         faces.say_json({"run_id": found.run_id, "state": found.state.value, "asked": asked})
     elif asked:
-        print_ = faces.console().print
-        print_(f"Asked {found.name} ({found.run_id}) to stop. It is CANCELING until Cromwell")
-        print_(f"says that it has; {place.hint('watch', found.run_id[:8])} shows when.")
+        out = faces.console()
+        out.print(f"Asked for {found.name} ({found.run_id}) to stop.")
+        faces.address(out, f"Follow  {place.hint('watch', found.run_id[:8])}")
     else:
         faces.console().print(f"{found.name} has ended already: {found.state.value}.")
 
@@ -456,10 +463,6 @@ def _watchable(
         time.sleep(place.pause)
 
 
-def _option(work: Path | None) -> str:
-    return f" --work {work}" if work else ""
-
-
 def _check_project(project: str) -> None:
     from dropwell.drops import safe_name
 
@@ -483,7 +486,10 @@ def main() -> None:
     try:
         app()
     except _told_in_words() as error:
-        sys.stderr.write(f"{_words(error)}\n")
+        from dropwell_cli.faces import console
+
+        out = console(error=True)
+        out.print(_words(error), soft_wrap=not out.is_terminal)
         sys.exit(1)
 
 

@@ -119,7 +119,7 @@ def local_place(stack: LocalStack, work: Path | None = None) -> Place:
         stack.outputs,
         {},
         label="the local stack",
-        option=f"--work {work}" if work else "",
+        option=f"--work {work}" if work and WORK_VARIABLE not in os.environ else "",
         pause=0.4,
         mails=stack.mails,
     )

@@ -264,7 +264,7 @@ class Call:
 
 
 def calls(place: Place, run_id: str) -> list[Call]:
-    """Return every call of a run that is known of, by its last attempt."""
+    """Return every call of a run that is known of, by its last attempt, in the order they began."""
     last: dict[tuple[str, str, int], Call] = {}
     order: dict[tuple[str, str, int], tuple[int, int]] = {}
     for item in place.table.query(run_id, JOB):
@@ -280,7 +280,11 @@ def calls(place: Place, run_id: str) -> list[Call]:
         if item.get("cached"):
             key = (call_id.workflow_id, call_id.call, call_id.shard)
             last.setdefault(key, Call(call_id=call_id, seen=None))
-    return sorted(last.values(), key=lambda call: call.call_id)
+    firsts: dict[str, int] = {}
+    for call in last.values():
+        at = call.seen.created_at or 0 if call.seen else 0
+        firsts[call.call_id.call] = min(at, firsts.get(call.call_id.call, at))
+    return sorted(last.values(), key=lambda call: (firsts[call.call_id.call], call.call_id))
 
 
 def meant(known: Sequence[Call], named: str) -> list[Call]:
