@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -20,6 +21,10 @@ os.environ |= {
     "POWERTOOLS_METRICS_NAMESPACE": "Dropwell",
     "POWERTOOLS_DEV": "false",
 }
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("dropwell", deadline=None)
+hypothesis.settings.load_profile("dropwell")
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,6 +27,7 @@ from dropwell.aws.tables import Table
 from dropwell.aws.topics import Topic
 from dropwell.calls import place_of_rc_key
 from dropwell.diagnosis import Bench, diagnose_jobs, diagnose_return_code
+from dropwell.errors import DropwellError
 from dropwell.notices import Detail
 from dropwell.settings import LogRouterSettings
 from dropwell.telling import Voice, tell
@@ -68,10 +69,21 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     door = _notice_recorded if from_stream else _message
     return process_partial_response(
         event=event,
-        record_handler=lambda record: door(record.raw_event),
+        record_handler=lambda record: _try(door, record.raw_event),
         processor=processor,
         context=context,
     )
+
+
+def _try(door: Callable[[dict[str, Any]], None], record: dict[str, Any]) -> None:
+    """Handle one record; say so where it fails, for nobody else does."""
+    try:
+        door(record)
+    except Exception as problem:
+        reason, known = f"{type(problem).__name__}: {problem}", isinstance(problem, DropwellError)
+        logger.error("not handled", reason=reason, exc_info=not known)
+        metrics.add_metric(name="MessagesFailed", unit=MetricUnit.Count, value=1)
+        raise
 
 
 def _notice_recorded(record: dict[str, Any]) -> None:

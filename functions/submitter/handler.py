@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from aws_lambda_powertools.utilities.batch import (
     EventType,
     process_partial_response,
 )
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dropwell import ledger, wdl
@@ -24,7 +26,7 @@ from dropwell.aws.tables import Table
 from dropwell.control import act
 from dropwell.cromwell import Cromwell
 from dropwell.drops import Control, Drop, Ignored, what_is
-from dropwell.errors import BadEvent
+from dropwell.errors import BadEvent, DropwellError
 from dropwell.settings import SubmitterSettings
 from dropwell.submission import Desk, Rules, submit
 
@@ -57,23 +59,40 @@ def desk() -> Desk:
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     return process_partial_response(
         event=event,
-        record_handler=lambda record: _message(record.body),
+        record_handler=_try,
         processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
         context=context,
     )
 
 
-def _message(text: str) -> None:
-    body = events.message(text)
+def _try(record: SQSRecord) -> None:
+    """Handle one message; say so where it fails, for nobody else does."""
+    try:
+        _message(events.message(record.body))
+    except Exception as problem:
+        reason, known = f"{type(problem).__name__}: {problem}", isinstance(problem, DropwellError)
+        logger.error("not handled", reason=reason, exc_info=not known)
+        metrics.add_metric(name="MessagesFailed", unit=MetricUnit.Count, value=1)
+        raise
+
+
+def _message(body: Mapping[str, Any]) -> None:
     if run_id := body.get("submit"):
-        if run := ledger.load(desk().table, run_id):
-            _submit(run.drop)
+        _submit_again(run_id)
         return
     landed = events.drops(body)
     if not landed:
         _did("nothing landed", "NotificationsIgnored")
     for seen in landed:
         _landed(seen)
+
+
+def _submit_again(run_id: str) -> None:
+    run = ledger.load(desk().table, run_id)
+    if run:
+        _submit(run.drop)
+    else:
+        _did("unknown run", "RunsUnknown", run_id=run_id)
 
 
 def _landed(seen: events.ObjectSeen) -> None:

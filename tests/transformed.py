@@ -1,0 +1,166 @@
+"""The template as CloudFormation gets it: transformed by SAM, offline, its functions resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "template.yaml"
+
+_LOCAL_CODE = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+}
+_PSEUDO = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Region": "eu-west-1",
+    "AWS::Partition": "aws",
+    "AWS::StackName": "dropwell",
+}
+_NOTHING = object()
+
+Json = Any
+
+
+class _NoManagedPolicies:
+    """SAM asks IAM only for policies that the template names; ours names none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+    def get_managed_policy(self, name: str) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Template:
+    """A transformed template, with what its references stand for.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Values given to the stack's parameters; the others have their defaults.
+    names : mapping
+        What ``Ref Logical`` and ``GetAtt Logical.Arn`` give; the logical name and
+        ``Logical.Arn`` themselves where it is not told.
+    """
+
+    document: Mapping[str, Json]
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Mapping[str, Mapping[str, Json]]:
+        return self.document["Resources"]
+
+    def of_type(self, kind: str) -> dict[str, Mapping[str, Json]]:
+        """Return the resolved properties of all resources of a type, by logical name."""
+        return {
+            name: self.resolved(resource.get("Properties", {}))
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
+    def properties(self, name: str) -> Mapping[str, Json]:
+        return self.resolved(self.resources[name]["Properties"])
+
+    def environment(self, function: str) -> dict[str, str]:
+        """Return the variables that a function runs with."""
+        variables = self.properties(function)["Environment"]["Variables"]
+        return {name: str(value) for name, value in variables.items()}
+
+    def resolved(self, value: Json) -> Json:
+        """Return a value with its references and functions worked out."""
+        if isinstance(value, list):
+            return [one for item in value if (one := self.resolved(item)) is not _NOTHING]
+        if not isinstance(value, Mapping):
+            return value
+        if len(value) == 1:
+            ((name, argument),) = value.items()
+            if name == "Ref" or name.startswith("Fn::"):
+                return self._function(name, argument)
+        fields = {name: self.resolved(item) for name, item in value.items()}
+        return {name: item for name, item in fields.items() if item is not _NOTHING}
+
+    def _function(self, name: str, argument: Json) -> Json:
+        match name:
+            case "Ref":
+                return self._ref(argument)
+            case "Fn::GetAtt":
+                dotted = argument if isinstance(argument, str) else ".".join(argument)
+                return self.names.get(dotted, dotted)
+            case "Fn::If":
+                condition, yes, no = argument
+                return self.resolved(yes if self.holds(condition) else no)
+            case "Fn::Join":
+                return argument[0].join(map(str, self.resolved(argument[1])))
+            case "Fn::Sub":
+                return self._sub(argument)
+        raise NotImplementedError(name)
+
+    def _ref(self, name: str) -> Json:
+        if name == "AWS::NoValue":
+            return _NOTHING
+        if name in _PSEUDO:
+            return _PSEUDO[name]
+        if name not in self.document["Parameters"]:
+            return self.names.get(name, name)
+        parameter = self.document["Parameters"][name]
+        value = self.parameters.get(name, parameter.get("Default"))
+        return str(value).split(",") if parameter["Type"] == "CommaDelimitedList" else value
+
+    def _sub(self, argument: Json) -> str:
+        text, names = (argument, {}) if isinstance(argument, str) else argument
+
+        def told(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in names:
+                return str(self.resolved(names[name]))
+            return str(self._function("Fn::GetAtt" if "." in name else "Ref", name))
+
+        return re.sub(r"\$\{([^}]+)\}", told, text)
+
+    def holds(self, condition: str) -> bool:
+        return self._truth(self.document["Conditions"][condition])
+
+    def _truth(self, value: Mapping[str, Json]) -> bool:
+        ((name, argument),) = value.items()
+        match name:
+            case "Fn::Not":
+                return not self._truth(argument[0])
+            case "Fn::Equals":
+                one, other = map(self.resolved, argument)
+                return bool(one == other)
+        raise NotImplementedError(name)
+
+    def statements(self, role: str) -> Iterator[Mapping[str, Json]]:
+        """Yield the statements of a role's own policies."""
+        for policy in self.properties(role)["Policies"]:
+            yield from policy["PolicyDocument"]["Statement"]
+
+
+@cache
+def document() -> Mapping[str, Json]:
+    source = yaml_parse(TEMPLATE.read_text())
+    for resource in source["Resources"].values():
+        if attribute := _LOCAL_CODE.get(resource["Type"]):
+            resource["Properties"][attribute] = "s3://bucket/key"
+    parameters = {
+        name: parameter["Default"]
+        for name, parameter in source["Parameters"].items()
+        if "Default" in parameter
+    }
+    return transform(source, parameters | {"CromwellUrl": "http://x"}, _NoManagedPolicies())
+
+
+def template(names: Mapping[str, str] | None = None, **parameters: str) -> Template:
+    """Return our template as a stack of these parameters has it."""
+    return Template(document(), parameters, names or {})
