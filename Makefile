@@ -89,9 +89,10 @@ demo: $(LOCAL)  ## Start the local stack and drop five bundles into it
 test: test-parts test-e2e  ## Run every test that needs no apt package
 
 .PHONY: test-parts
-test-parts: $(DEV)  ## Run unit, functional, contract and simulation tests, and doctests
+test-parts: $(LOCAL) $(DEV)  ## Run unit, functional, contract and simulation tests, and doctests
 	$(BIN)/python -m pytest -n auto -m "not e2e and not system" \
-	  --cov --cov-branch --cov-report=term --cov-fail-under=95
+	  --cov --cov-branch --cov-report=term --cov-fail-under=95 \
+	  tests layers/common/dropwell local/dropwell_local cli/dropwell_cli
 
 .PHONY: test-e2e
 test-e2e: $(LOCAL) $(DEV)  ## Run the tests of the whole local stack
@@ -107,7 +108,7 @@ test-system: $(LOCAL) $(DEV)  ## Install what only apt brings (as root) and run 
 	$(BIN)/python -m pytest -m system tests/system
 
 .PHONY: test-lambda-python
-test-lambda-python: $(ON_LAMBDA_PYTHON)  ## Run unit and functional tests on Python 3.13, if it is at hand
+test-lambda-python: $(LOCAL) $(ON_LAMBDA_PYTHON)  ## Run unit and functional tests on Python 3.13, if it is at hand
 ifdef ON_LAMBDA_PYTHON
 	.tools/lambda-python/bin/python -m pytest -n auto tests/unit tests/functional
 else
