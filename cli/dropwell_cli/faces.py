@@ -423,9 +423,10 @@ def where(out: Console, session: Session, outcome: Outcome) -> None:
         out.print("The local stack has stopped; its files stay. To look further with show, logs")
         out.print("and notices, keep one running with `dropwell local up`, and drop again.")
         return
+    out.print("Look further", style="bold")
     for one in outcome.watched:
         word = "show" if one.standing.ended else "watch"
-        address(out, f"{session.place.hint(word, one.run_id[:8])}")
+        address(out, f"  {session.place.hint(word, one.run_id[:8])}")
 
 
 def interrupted(out: Console, session: Session | None, dropped: Sequence[Watched]) -> None:
@@ -470,11 +471,13 @@ class Steps:
         if self._out.is_terminal:
             self._spinner = self._out.status(Text(f"{step} …"), spinner="dots")
             self._spinner.start()
+        else:
+            address(self._out, f"{step} …")
 
     def done(self) -> None:
         if self._spinner:
             self._spinner.stop()
-        if self._step:
+        if self._step and self._out.is_terminal:
             took = duration(round(time.monotonic() - self._began))
             self._out.print(Text.assemble("  ", (f"{took:>6}", "dim"), f"  {self._step}"))
         self._step, self._spinner = "", None

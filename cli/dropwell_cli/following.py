@@ -45,9 +45,7 @@ class Watched:
         if standing.run:
             self.name = standing.run.name
         heard = {said.notice_id for said in self.notices}
-        if not any(item["notice_id"] not in heard for item in standing.notices):
-            return []
-        news = [one for one in reading.said(place, standing) if one.notice_id not in heard]
+        news = reading.said(place, standing, but=heard)
         self.notices += news
         return news
 

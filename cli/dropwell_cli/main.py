@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,6 +86,7 @@ def up(
 
     out = faces.console()
     with (
+        suppress(KeyboardInterrupt),
         faces.steps(out) as step,
         local_stack(work or DEFAULT_WORK, cromwell_url=cromwell_url, say=step.begin) as stack,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,34 +131,41 @@ class Said:
         }
 
 
-def said(place: Place, standing: Standing) -> list[Said]:
-    """Return what was told of a run: the mails themselves where they are kept, else said again."""
-    if standing.run is None:
+def said(place: Place, standing: Standing, *, but: Container[str] = ()) -> list[Said]:
+    """Return what was told of a run: the mails themselves where they are kept, else said again.
+
+    Parameters
+    ----------
+    but : container of str
+        Ids of notices to leave out.
+    """
+    run = standing.run
+    wanted = [notice for notice in standing.notices if notice["notice_id"] not in but]
+    if run is None or not wanted:
         return []
-    mails = {}
-    if place.mails is not None:
-        mails = {
-            mail.attributes.get("notice_id", ""): (mail.subject, mail.text)
-            for mail in place.mails()
-        }
-    found = []
-    for notice in standing.notices:
-        if place.mails is None and notice.get("said_at"):
-            words: tuple[str, str] | None = _said_again(place, standing.run, notice)
-        else:
-            words = mails.get(notice["notice_id"])
-        if words:
-            found.append(
-                Said(
-                    notice_id=notice["notice_id"],
-                    run_id=standing.run.run_id,
-                    kind=kind_of(notice),
-                    at=notice["at"],
-                    subject=words[0],
-                    body=words[1],
-                )
-            )
-    return found
+    if place.mails is None:
+        return [
+            _said(run, notice, *_said_again(place, run, notice))
+            for notice in wanted
+            if notice.get("said_at")
+        ]
+    mails = {mail.attributes.get("notice_id"): mail for mail in place.mails()}
+    return [
+        _said(run, notice, mail.subject, mail.text)
+        for notice in wanted
+        if (mail := mails.get(notice["notice_id"]))
+    ]
+
+
+def _said(run: Run, notice: Item, subject: str, body: str) -> Said:
+    return Said(
+        notice_id=notice["notice_id"],
+        run_id=run.run_id,
+        kind=kind_of(notice),
+        at=notice["at"],
+        subject=subject,
+        body=body,
+    )
 
 
 def _said_again(place: Place, run: Run, notice: Item) -> tuple[str, str]:
