@@ -224,19 +224,25 @@ def why(run: Run | None, cause: str | None) -> str:
 def run_list(out: Console, runs: Sequence[Listed], now: float) -> None:
     roomy = out.width >= _ROOMY
     table = _table("run", "name", "project", "state", "jobs", "dropped", *["took"][:roomy])
+    for column in table.columns[1:3]:
+        column.no_wrap = False  # these give way where the line gets too long
     for one in runs:
         run = one.run
-        dropped = f"{duration(int(now) - run.dropped_at)} ago" if run.dropped_at else ""
         table.add_row(
             run.run_id[:8],
-            shorten(run.name, 40 if roomy else 16),
-            shorten(run.project, 20 if roomy else 8),
+            Text(run.name, no_wrap=True, overflow="ellipsis"),
+            Text(run.project, no_wrap=True, overflow="ellipsis"),
             state_text(Standing(run=run, counts=one.counts)),
             jobs_text(one.counts, noun=roomy),
-            dropped,
+            _ago(int(now) - run.dropped_at) if run.dropped_at else "",
             *[took(run, now)][:roomy],
         )
     out.print(table)
+
+
+def _ago(seconds: int) -> str:
+    """How long ago, no more exactly than people say it: ``40 s ago``, ``12 min ago``."""
+    return f"{duration(seconds if seconds < 60 else seconds - seconds % 60)} ago"
 
 
 def notice_list(out: Console, told: Sequence[Said]) -> None:

@@ -128,18 +128,23 @@ def local_place(stack: LocalStack, work: Path | None = None) -> Place:
 def deployed(name: str) -> Place:
     """Return a stack on AWS as a place; credentials and region are found as boto3 finds them."""
     import boto3
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, NoRegionError
 
-    session = boto3.Session()
-    if not session.region_name:
-        raise Failure("No AWS region is set. Set AWS_REGION, or one in your AWS profile.")
+    def client(service: str) -> Any:
+        return boto3.client(service)  # type: ignore[call-overload]
+
     try:
-        (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        stacks = client("cloudformation")
+        (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
+    except NoRegionError:
+        raise Failure(
+            "No AWS region is set. Set AWS_DEFAULT_REGION, or one in your AWS profile."
+        ) from None
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
         raise Failure(
-            f'There is no stack "{name}" in {session.region_name} of this account.'
+            f'There is no stack "{name}" in {stacks.meta.region_name} of this account.'
         ) from None
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
     parameters = {
@@ -151,7 +156,7 @@ def deployed(name: str) -> Place:
             " being made?"
         )
     return _place(
-        lambda service: session.client(service),  # type: ignore[call-overload]
+        client,
         outputs,
         parameters,
         label=f"the stack {name}",
