@@ -20,6 +20,7 @@ from dropwell_local.cromwell.clock import milliseconds, stamp
 from dropwell_local.cromwell.events import LOG_GROUP, Outbox
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import Store, Workflow
+from dropwell_local.engine import processes
 
 _LINE_LIMIT = 256 << 20
 _HOST_LOST = "Host EC2 (instance i-0d0e11) terminated."
@@ -34,6 +35,7 @@ class Shared:
     store: Store
     outbox: Outbox
     scheduler: batch.Scheduler
+    engine_pids: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Engine:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     jobs: dict[str, _Running] = field(default_factory=dict)
+    job_ids: set[str] = field(default_factory=set)
     status: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -87,6 +90,7 @@ class Engine:
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
+        shared.engine_pids.add(process.pid)
         return cls(workflow_id, shared, process, reader, writer)
 
     def terminate(self) -> None:
@@ -111,6 +115,8 @@ class Engine:
         self.writer.close()
         code = await self.process.wait()
         self.kill()
+        self.shared.engine_pids.discard(self.process.pid)
+        await self._bury()
         for job_id in list(self.jobs):
             self._job_ended(
                 job_id,
@@ -123,6 +129,22 @@ class Engine:
                 },
             )
         return Outcome(self.status, self.facts, code)
+
+    async def _bury(self, patience: float = 2.0) -> None:
+        """End and reap what became the server's children when an engine died on its tasks.
+
+        A few rounds: a process is adopted only once its own parent is gone.
+        """
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            processes.kill_strays(self.job_ids)
+            adopted = set(processes.children(os.getpid())) - self.shared.engine_pids
+            if not adopted:
+                return
+            for pid in adopted:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            await asyncio.sleep(0.02)
 
     def _hear(self, message: dict[str, Any]) -> None:
         kind, store = message["kind"], self.shared.store
@@ -160,6 +182,7 @@ class Engine:
         if message["event"] == "submitted":
             workflow, fqn, shard, attempt = message["call"]
             job = batch.Job(id=job_id, **message["facts"])
+            self.job_ids.add(job_id)
             self.jobs[job_id] = _Running(job, (workflow, fqn, shard, attempt))
             self._say(job, "RUNNABLE")
             self.shared.scheduler.submit(job, lambda: self._let_start(job))

@@ -26,7 +26,8 @@ _log = logging.getLogger(__name__)
 LOG_GROUP = "/aws/batch/job"
 _MAX_BATCH = 10
 _RULES_AGE_S = 5.0
-_LOG_EVENT_BYTES = 200_000
+_MAX_LOG_LINES = 10_000
+"""What CloudWatch Logs takes at once; the engine has bounded the bytes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ class Outbox:
             for parcel in ready:
                 if parcel.log_file and self._logs:
                     self._send_log(parcel)
-            self._deliver(ready)
+            try:
+                self._deliver(ready)
+            except (ValueError, KeyError, OSError) as error:  # a rule or a place we cannot use
+                _log.error("%d Batch events lost: %s", len(ready), error)
             if None in parcels:
                 return
 
@@ -174,8 +178,8 @@ class Outbox:
         """Write a job's log; without it the event is sent all the same."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        logs = self._client("logs")
         try:
+            logs = self._client("logs")
             text = Path(parcel.log_file).read_text(errors="replace")
             if "group" not in self._queue_urls:
                 _ignore_existing(logs.create_log_group, logGroupName=LOG_GROUP)
@@ -184,16 +188,12 @@ class Outbox:
                 logs.create_log_stream, logGroupName=LOG_GROUP, logStreamName=parcel.log_stream
             )
             stamp = time.time_ns() // 1_000_000
-            lines = [line[:_LOG_EVENT_BYTES] for line in text.splitlines() if line]
-            for start in range(0, len(lines), 5000):
-                logs.put_log_events(
-                    logGroupName=LOG_GROUP,
-                    logStreamName=parcel.log_stream,
-                    logEvents=[
-                        {"timestamp": stamp, "message": line}
-                        for line in lines[start : start + 5000]
-                    ],
-                )
+            lines = [line for line in text.splitlines() if line][-_MAX_LOG_LINES:]
+            logs.put_log_events(
+                logGroupName=LOG_GROUP,
+                logStreamName=parcel.log_stream,
+                logEvents=[{"timestamp": stamp, "message": line} for line in lines],
+            )
         except (BotoCoreError, ClientError, OSError) as error:
             _log.warning("the log of job %s was not sent: %s", parcel.log_stream, error)
 

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -57,7 +58,7 @@ class LocalCromwell:
 
     def start(self) -> LocalCromwell:
         self.settings.data.mkdir(parents=True, exist_ok=True)
-        words = [*self.settings.arguments(), "--end-with-stdin"]
+        words = replace(self.settings, end_with_stdin=True).arguments()
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dropwell_local.cromwell", *words],

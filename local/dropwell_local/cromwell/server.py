@@ -14,6 +14,7 @@ import uvicorn
 
 from dropwell_local.cromwell.app import make_app
 from dropwell_local.cromwell.settings import Settings
+from dropwell_local.engine import processes
 from dropwell_local.lifeline import end_with_stdin
 
 
@@ -34,6 +35,7 @@ def serve(settings: Settings) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         # uvicorn stops on them, then raises them once more: by then all is done.
         signal.signal(ending, lambda number, frame: None)
+    processes.adopt_strays()  # what is left of a task whose engine died
     if settings.end_with_stdin:
         end_with_stdin()
     listener = socket.socket()

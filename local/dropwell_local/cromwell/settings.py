@@ -84,6 +84,7 @@ class Settings:
             words.append(f"--{name.replace('_', '-')}={getattr(self, name)}")
         words += [] if self.tags else ["--no-tags"]
         words += [] if self.logs else ["--no-logs"]
+        words += ["--end-with-stdin"] if self.end_with_stdin else []
         return words
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dropwell.calls import UNSCATTERED, CallId, CallPlace
 from dropwell_local.engine import store
@@ -125,13 +125,6 @@ def place_of(run: Holder, call: Call, attempt: int) -> CallPlace:
         chain=call.holder.chain,
         bucket=bucket,
         root=key,
-    )
-
-
-def next_attempt(place: CallPlace, call: Call, attempt: int) -> CallPlace:
-    folder = call.folder + (f"/attempt-{attempt}" if attempt > 1 else "")
-    return replace(
-        place, call_id=replace(place.call_id, attempt=attempt), root=store.split(folder)[1]
     )
 
 

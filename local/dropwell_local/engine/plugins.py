@@ -17,6 +17,7 @@ import WDL
 from WDL.runtime.error import RunFailed, Terminated
 
 from dropwell_local.engine import layout, store
+from dropwell_local.engine.attempts import Attempt
 from dropwell_local.engine.backend import HostContainer
 from dropwell_local.engine.session import (
     Inner,
@@ -54,12 +55,14 @@ def task(
         if not recv["command"].strip():
             recv = {**recv, "command": ":"}  # Cromwell runs a job for an empty command, too
         recv = yield recv
-        WDL.Value.rewrite_env_paths(recv["outputs"], _Upload(session, container, task))
-        container.close(session.as_urls(WDL.values_to_json(recv["outputs"])))
+        assert container.attempt is not None
+        upload = _Upload(session, container.attempt, container.host_work_dir(), task)
+        WDL.Value.rewrite_env_paths(recv["outputs"], upload)
+        container.attempt.done(session.as_urls(WDL.values_to_json(recv["outputs"])))
         yield recv
     except Exception as error:
-        if container is not None and container.job_id:
-            container.close_incomplete(str(error).replace(f"{run_dir}/work/", ""))
+        if container is not None and container.attempt is not None:
+            container.attempt.incomplete(str(error).replace(f"{run_dir}/work/", ""))
         else:
             _tell_failure(session, call, error)
         raise
@@ -80,9 +83,9 @@ def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None
 class _Upload:
     """Stores each output file where Cromwell would."""
 
-    def __init__(self, session: Session, container: HostContainer, task: Any) -> None:
-        self._session, self._container = session, container
-        self._work = Path(container.host_work_dir()).resolve()
+    def __init__(self, session: Session, attempt: Attempt, work: str, task: Any) -> None:
+        self._session, self._attempt = session, attempt
+        self._work = Path(work).resolve()
         self._globs: dict[Path, str] = {}
         for pattern in _glob_patterns(task):
             self._store_list(pattern)
@@ -95,11 +98,8 @@ class _Upload:
             relative = self._globs.get(path) or (
                 str(path.relative_to(self._work)) if inside else path.name
             )
-            self._session.upload(path, self._url(relative))
+            self._session.upload(path, self._attempt.url(relative))
         return str(value.value)
-
-    def _url(self, relative: str) -> str:
-        return self._container.url(f"{self._container.place.root}/{relative}")
 
     def _store_list(self, pattern: str) -> None:
         """Give what a glob matches its folder, ``glob-<md5>/``, and its ``.list``."""
@@ -108,7 +108,7 @@ class _Upload:
         for path in found:
             self._globs.setdefault(path.resolve(), f"glob-{digest}/{path.name}")
         names = "".join(f"{path.name}\n" for path in found)
-        store.put_text(self._url(f"glob-{digest}.list"), names)
+        store.put_text(self._attempt.url(f"glob-{digest}.list"), names)
 
 
 def _glob_patterns(task: Any) -> list[str]:

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,9 +18,11 @@ from pathlib import Path
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 """Batch's container reason."""
 
+JOB_ID = "AWS_BATCH_JOB_ID"
+"""The variable by which a task, and whatever it starts, says whose it is."""
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _GRACE_S = 5.0
-_live: set[int] = set()
 
 
 class How(Enum):
@@ -82,7 +84,6 @@ def run(
             stderr=err,
             start_new_session=True,
         )
-    _live.add(process.pid)
     try:
         started(process.pid)
         how = _watch(process.pid, memory_limit, stop)
@@ -91,7 +92,8 @@ def run(
         _kill(process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = code = os.waitstatus_to_exitcode(status)
-        _live.discard(process.pid)
+        if JOB_ID in env:
+            kill_strays({env[JOB_ID]})  # a container's end is the end of all in it
     # Linux lets a child inherit its parent's peak through exec: a figure no higher than this
     # process's own says nothing.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -103,23 +105,27 @@ def run(
     return Ending(128 - code if code < 0 else code, how, by_signal=code < 0)
 
 
-def kill_all() -> None:
-    """End every group still running, at once: the scheduler is gone."""
-    for group in list(_live):
-        _kill(group, signal.SIGKILL)
-
-
-def adopt_strays() -> None:
+def adopt_strays(adopt: bool = True) -> None:
     """Become the parent of whatever a task leaves in a session of its own, so it can be found."""
     pr_set_child_subreaper = 36
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, int(adopt), 0, 0, 0)
 
 
-def kill_strays() -> None:
-    """End every process below this one."""
-    for pid in _family(os.getpid())[1:]:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def kill_strays(job_ids: Collection[str] | None = None) -> None:
+    """End what hangs below this process, or only what certain jobs left there."""
+    for child in children(os.getpid()):
+        if job_ids is None or _job_of(child) in job_ids:
+            for pid in _family(child):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _job_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if entry.startswith(f"{JOB_ID}=".encode()):
+                return entry.partition(b"=")[2].decode()
+    return ""
 
 
 def _watch(pid: int, memory_limit: int, stop: Callable[[], bool]) -> How:
@@ -155,9 +161,16 @@ def _family(pid: int) -> list[int]:
     found, left = [], [pid]
     while left:
         found.append(left.pop())
-        with contextlib.suppress(OSError):
-            for thread in Path(f"/proc/{found[-1]}/task").iterdir():
-                left += [int(child) for child in (thread / "children").read_text().split()]
+        left += children(found[-1])
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return a process's children, zombies too."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (thread / "children").read_text().split()]
     return found
 
 

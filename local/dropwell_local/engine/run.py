@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import sys
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -68,8 +69,9 @@ def main(fd: int, directory: Path) -> None:
 
 def _lost() -> None:
     """End at once, with every task: nobody is left to say what may run."""
-    processes.kill_all()
-    processes.kill_strays()
+    for _ in range(3):  # a process that was being started shows only afterwards
+        processes.kill_strays()
+        time.sleep(0.05)
     os._exit(70)
 
 

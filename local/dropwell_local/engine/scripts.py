@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from dropwell.calls import CallPlace
 
-_SCRATCH = "/tmp/scratch"
+SCRATCH = "/tmp/scratch"
+"""Where Batch's containers work."""
 
 _HEAD = """#!/bin/bash
 {
@@ -47,11 +48,11 @@ def batch_script(place: CallPlace, command: str, inputs: Iterable[str]) -> str:
     """
     stem = place.rc_key.rpartition("/")[2].removesuffix("-rc.txt")
     localize = "".join(
-        f'_s3_localize_with_retry "{url}" "{_SCRATCH}/{url.removeprefix("s3://")}"\n'
+        f'_s3_localize_with_retry "{url}" "{SCRATCH}/{url.removeprefix("s3://")}"\n'
         for url in sorted(inputs)
     )
     uploads = "".join(
-        f'_s3_delocalize_with_retry "{_SCRATCH}/{stem}{suffix}" "s3://{place.bucket}/{key}"\n'
+        f'_s3_delocalize_with_retry "{SCRATCH}/{stem}{suffix}" "s3://{place.bucket}/{key}"\n'
         for suffix, key in (
             ("-rc.txt", place.rc_key),
             ("-stderr.log", place.stderr_key),
@@ -60,12 +61,12 @@ def batch_script(place: CallPlace, command: str, inputs: Iterable[str]) -> str:
     )
     return (
         f"{_HEAD}{localize}echo '*** COMPLETED LOCALIZATION ***'\nset +e\n}}\n"
-        f"(\ncd {_SCRATCH}\n{command}\n)"
-        f" > '{_SCRATCH}/{stem}-stdout.log' 2> '{_SCRATCH}/{stem}-stderr.log'\n"
-        f"echo $? > {_SCRATCH}/{stem}-rc.txt\n"
+        f"(\ncd {SCRATCH}\n{command}\n)"
+        f" > '{SCRATCH}/{stem}-stdout.log' 2> '{SCRATCH}/{stem}-stderr.log'\n"
+        f"echo $? > {SCRATCH}/{stem}-rc.txt\n"
         f"{{\nset -e\necho '*** DELOCALIZING OUTPUTS ***'\n{uploads}"
         "echo '*** COMPLETED DELOCALIZATION ***'\n"
-        f"echo '*** EXITING WITH RETURN CODE ***'\nrc=$(head -n 1 {_SCRATCH}/{stem}-rc.txt)\n"
+        f"echo '*** EXITING WITH RETURN CODE ***'\nrc=$(head -n 1 {SCRATCH}/{stem}-rc.txt)\n"
         "echo $rc\nexit $rc\n}\n"
     )
 

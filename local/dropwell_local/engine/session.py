@@ -209,7 +209,8 @@ def inner_scatter_names(workflow: Any) -> dict[str, tuple[str, ...]]:
     workflow : WDL.Tree.Workflow
         Scatters are told by their attributes, so that this module does not load the engine.
     """
-    lines = Path(workflow.pos.abspath).read_text().splitlines()
+    source = Path(workflow.pos.abspath)  # not a path where it was imported over the network
+    lines = source.read_text().splitlines() if source.exists() else []
     names: dict[str, tuple[str, ...]] = {}
 
     def visit(nodes: list[Any], around: tuple[str, ...]) -> None:
@@ -227,5 +228,6 @@ def inner_scatter_names(workflow: Any) -> dict[str, tuple[str, ...]]:
 
 def _scatter_name(pos: Any, lines: list[str]) -> str:
     """Name a scatter by the line and column of its variable (AstToScatterElement.scala)."""
-    head = re.compile(r"scatter\s*\(?\s*").match(lines[pos.line - 1], pos.column - 1)
+    line = lines[pos.line - 1] if lines else ""
+    head = re.compile(r"scatter\s*\(?\s*").match(line, pos.column - 1)
     return f"ScatterAt{pos.line}_{head.end() + 1 if head else pos.column}"

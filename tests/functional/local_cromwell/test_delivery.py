@@ -80,6 +80,10 @@ def test_each_rules_queue_gets_what_its_pattern_wants_and_no_more(
         "*** COMPLETED LOCALIZATION ***",
         "words of shard 1",
         "worries of shard 1",
+        "*** DELOCALIZING OUTPUTS ***",
+        "*** COMPLETED DELOCALIZATION ***",
+        "*** EXITING WITH RETURN CODE ***",
+        "1",
     ]
 
 

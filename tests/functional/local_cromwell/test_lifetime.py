@@ -70,7 +70,8 @@ def test_an_engine_that_is_killed_fails_its_workflow_and_loses_its_host(
     with start(tmp_path) as server:
         cromwell = speak_to(server)
         run_id = cromwell.submit(LONG)
-        until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
+        until(lambda: len([one for one in family(cromwell) if one.name() == "sleep"]) == 2)
+        started = family(cromwell)
 
         psutil.Process(cromwell.pid).children()[0].kill()
 
@@ -78,3 +79,4 @@ def test_an_engine_that_is_killed_fails_its_workflow_and_loses_its_host(
         lost = cromwell.events(run_id)[-1]
         assert lost["statusReason"].startswith("Host EC2 (")
         assert "exitCode" not in lost["container"]
+        assert psutil.wait_procs(started, timeout=5)[1] == []

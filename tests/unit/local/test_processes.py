@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Callable[..., Ending]:
         return processes.run(
             ["/bin/bash", "-c", command],
             cwd=tmp_path,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], processes.JOB_ID: "job-of-the-test"},
             stdout=tmp_path / "stdout",
             stderr=tmp_path / "stderr",
             memory_limit=memory_limit,
@@ -31,11 +31,17 @@ def run(tmp_path: Path) -> Callable[..., Ending]:
     return run
 
 
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def gone(pid: int) -> bool:
+    """Return whether a process ends, or has ended, within a moment."""
+    status = Path(f"/proc/{pid}/status")
+    for _ in range(100):
+        try:
+            if "\nState:\tZ" in status.read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_an_exit_code_is_the_commands_own(run: Callable[..., Ending], tmp_path: Path) -> None:
@@ -67,10 +73,22 @@ def test_an_abort_reaches_children_too(run: Callable[..., Ending], tmp_path: Pat
     ending = run("sleep 60 & echo $! > child; wait", stop_after=0.3)
 
     assert ending.how is How.STOPPED
-    assert not alive(int((tmp_path / "child").read_text()))
+    assert gone(int((tmp_path / "child").read_text()))
 
 
 def test_nothing_stays_in_the_background(run: Callable[..., Ending], tmp_path: Path) -> None:
     assert run("sleep 60 & echo $! > child").exit_code == 0
 
-    assert not alive(int((tmp_path / "child").read_text()))
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_not_even_in_a_session_of_its_own(run: Callable[..., Ending], tmp_path: Path) -> None:
+    processes.adopt_strays()
+    try:
+        assert run("setsid sleep 60 & echo $! > child; sleep 0.2").exit_code == 0
+
+        child = int((tmp_path / "child").read_text())
+        assert gone(child)
+        os.waitpid(child, 0)
+    finally:
+        processes.adopt_strays(False)

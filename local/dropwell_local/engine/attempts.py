@@ -1,0 +1,267 @@
+"""One attempt of a call, which is one AWS Batch job: what it stores, tells and ends with."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dropwell_local.engine import layout, scripts, store
+from dropwell_local.engine.session import Failure, Session, failure, now
+
+_LOG_TAIL = 64 << 10
+"""Bytes of each stream that go to the job's log."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a call asks of Batch.
+
+    Parameters
+    ----------
+    image : str
+        The container image; here it is a label.
+    vcpus, memory_mib : int
+        The slots that the job takes.
+    attributes : dict
+        All runtime attributes, as text.
+    retries : int
+        ``maxRetries``.
+    """
+
+    image: str
+    vcpus: int
+    memory_mib: int
+    attributes: dict[str, str]
+    retries: int
+
+
+class Attempt:
+    """An attempt of a call.
+
+    Parameters
+    ----------
+    session : Session
+        Its run.
+    call : Call
+        Which call.
+    number : int
+        Cromwell's attempt, from 1.
+    asked : Asked
+        What it asks of Batch.
+    stdout, stderr : Path
+        The command's streams on this machine.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        call: layout.Call,
+        number: int,
+        asked: Asked,
+        *,
+        stdout: Path,
+        stderr: Path,
+    ) -> None:
+        assert session.run is not None
+        self.job_id = str(uuid.uuid4())
+        self.number = number
+        self.place = layout.place_of(session.run, call, number)
+        self._session, self._call, self._asked = session, call, asked
+        self._stdout, self._stderr = stdout, stderr
+        self._submitted = self._ended = False
+        self._code = 0
+        self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
+
+    def url(self, relative: str) -> str:
+        return f"s3://{self.place.bucket}/{self.place.root}/{relative}"
+
+    def submit(self, command: str, inputs: Mapping[str, Any], objects: list[str]) -> None:
+        """Store the scripts, then submit the job.
+
+        Parameters
+        ----------
+        inputs : mapping
+            The call's, as its metadata shows them.
+        objects : list of str
+            What the job will localise.
+        """
+        run = self._session.run
+        assert run is not None
+        text = scripts.batch_script(self.place, command, objects)
+        script_url = self._session.script_url + scripts.script_name(text)
+        for url in (script_url, self.url("script"), self.url("reconfigured-script.sh")):
+            store.put_text(url, text)
+        call, asked = self._call, self._asked
+        self._session.wire.expect_go(self.job_id)
+        self._session.wire.send(
+            "job",
+            event="submitted",
+            id=self.job_id,
+            call=[call.holder.workflow_id, call.fqn, call.shard, self.number],
+            facts={
+                "fqn": call.fqn,
+                "image": asked.image,
+                "vcpus": asked.vcpus,
+                "memory_mib": asked.memory_mib,
+                "script_url": script_url,
+                "tags": layout.tags_of(run, call, self.number, self._session.labels),
+            },
+        )
+        self._submitted = True
+        bucket = f"s3://{self.place.bucket}"
+        self._tell(
+            executionStatus="Running",  # for Cromwell it runs from here, whatever Batch does
+            backend="AWSBATCH",
+            backendStatus="Initializing",
+            jobId=self.job_id,
+            start=now(),
+            inputs=inputs,
+            callRoot=f"{bucket}/{self.place.root}",
+            stdout=f"{bucket}/{self.place.stdout_key}",
+            stderr=f"{bucket}/{self.place.stderr_key}",
+            commandLine=command,
+            runtimeAttributes={
+                **asked.attributes,
+                "cpu": str(asked.vcpus),
+                "memory": f"{asked.memory_mib} MB",
+            },
+        )
+
+    def started(self, pid: int) -> None:
+        self._session.wire.send("job", event="running", id=self.job_id, pid=pid)
+        self._tell(backendStatus="Running")
+
+    def localized(self) -> None:
+        self._before.append("*** COMPLETED LOCALIZATION ***")
+
+    def not_localized(self, reason: str) -> None:
+        """Fail it for an input that cannot be read: the command never runs, there is no rc."""
+        self._before.append(reason)
+        self.lost(1)
+
+    def store_streams(self, code: int) -> None:
+        """Store rc, then stderr, then stdout: Cromwell 92's order, before any output."""
+        self._code = code
+        self._after.append("*** DELOCALIZING OUTPUTS ***")
+        bucket = f"s3://{self.place.bucket}"
+        store.put_text(f"{bucket}/{self.place.rc_key}", f"{code}\n")
+        for path, key in (
+            (self._stderr, self.place.stderr_key),
+            (self._stdout, self.place.stdout_key),
+        ):
+            store.put_file(f"{bucket}/{key}", path)
+            self._session.remember(path, f"{bucket}/{key}")
+
+    def failed(self) -> None:
+        """End it for a return code that the call does not declare valid."""
+        self._exit(self._code)
+        self._fail(self._wrong_code(self._code), self._code)
+
+    def lost(self, exit_code: int, container_reason: str = "") -> None:
+        """End it without an rc file, which Cromwell reads as a return code of 1."""
+        self._end(ok=False, exit_code=exit_code, container_reason=container_reason)
+        self._fail(self._wrong_code(1), 1)
+
+    def aborted(self, exit_code: int | None) -> None:
+        """End it as Batch's TerminateJob does; `None` if it had not started."""
+        self._end(ok=False, exit_code=exit_code, status_reason="cromwell abort called")
+        self._tell(executionStatus="Aborted", backendStatus="Failed", end=now())
+
+    def done(self, outputs: Mapping[str, Any]) -> None:
+        """End it with its outputs stored."""
+        self._exit(self._code)
+        self._tell(
+            executionStatus="Done",
+            backendStatus="Failed" if self._code else "Succeeded",
+            returnCode=self._code,
+            outputs=outputs,
+            end=now(),
+        )
+
+    def incomplete(self, reason: str) -> None:
+        """End it for outputs that could not be stored, unless it had ended before.
+
+        The script fails while it stores them: rc 0, and a container that exits with 1
+        (AwsBatchJob.scala, lines 585-607). Cromwell calls that an unexpected status.
+        """
+        if self._ended:
+            return
+        if not self._submitted:
+            self._fail(failure(reason), None, final=True)
+            return
+        self._after.append(reason)
+        self._end(ok=False, exit_code=1)
+        text = (
+            f"Job {layout.job_tag(self._call, self.number)} exited with success code "
+            f"'{self._code}' but failed status 'Failed'. Suspecting spot kill and retrying."
+        )
+        self._fail(failure(text, failure(reason)), self._code, final=True)
+
+    def _wrong_code(self, code: int) -> Failure:
+        return failure(
+            f"Job {layout.job_tag(self._call, self.number)} exited with return code {code} which "
+            "has not been declared as a valid return code. See 'continueOnReturnCode' runtime "
+            "attribute for more details."
+        )
+
+    def _fail(self, why: Failure, code: int | None, *, final: bool = False) -> None:
+        again = not final and self.number <= self._asked.retries
+        if not again:
+            self._session.blame(self._call.holder.workflow_id, why)
+        self._tell(
+            executionStatus="RetryableFailure" if again else "Failed",
+            backendStatus="Failed",
+            retryableFailure=again,
+            failures=[why],
+            end=now(),
+            **({} if code is None else {"returnCode": code}),
+        )
+
+    def _tell(self, **facts: Any) -> None:
+        self._session.tell_call(self._call, self.number, **facts)
+
+    def _exit(self, code: int) -> None:
+        """End it as its script ends, with the command's return code."""
+        self._after += ["*** COMPLETED DELOCALIZATION ***", "*** EXITING WITH RETURN CODE ***"]
+        self._after.append(str(code))
+        self._end(ok=code == 0, exit_code=code)
+
+    def _end(
+        self,
+        *,
+        ok: bool,
+        exit_code: int | None,
+        container_reason: str = "",
+        status_reason: str = "Essential container in task exited",
+    ) -> None:
+        self._ended = True
+        self._session.wire.send(
+            "job",
+            event="ended",
+            id=self.job_id,
+            ok=ok,
+            exit_code=exit_code,
+            container_reason=container_reason,
+            status_reason=status_reason,
+            log="" if exit_code is None else str(self._write_log()),
+        )
+
+    def _write_log(self) -> Path:
+        """Write what CloudWatch would show: the script's own words and the ends of both streams."""
+        log = self._stdout.with_name(f"log-{self.number}.txt")
+        head, tail = ("".join(f"{line}\n" for line in some) for some in (self._before, self._after))
+        streams = b"".join(_tail(path) for path in (self._stdout, self._stderr))
+        log.write_bytes(head.encode() + streams + tail.encode())
+        return log
+
+
+def _tail(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _LOG_TAIL))
+        text = stream.read()
+    return text if not text or text.endswith(b"\n") else text + b"\n"
