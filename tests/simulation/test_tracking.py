@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dropwell.records import COUNTS, JOB
 from dropwell.runs import State
 from dropwell.tracking import recount
 from tests.simulation.lab import Job, Lab
-from tests.simulation.world import World, same
+from tests.simulation.world import MemoryBucket, World, same
 
 OOM = "OutOfMemoryError: Container killed due to memory usage"
 
@@ -84,6 +86,22 @@ def test_jobs_are_placed_by_their_script_where_tags_are_off():
     lab.plan(drop, SCATTER, "Failed")
     lab.settle()
     assert counts(lab, drop.run_id) == {"jobs": 10, "succeeded": 8, "failed": 2}
+
+
+def test_a_script_is_read_once_however_often_its_job_is_seen(monkeypatch):
+    lab = Lab(World(), tagged=False, copies=3)
+    reads: list[str] = []
+
+    def read(key: str, **how: Any) -> bytes:
+        reads.append(key)
+        return MemoryBucket.read(lab.workflows, key, **how)
+
+    monkeypatch.setattr(lab.watch.scripts, "read", read)
+    drop = lab.drop()
+    lab.plan(drop, [Job("align", shard) for shard in range(6)], "Succeeded")
+    lab.settle()
+    assert counts(lab, drop.run_id) == {"jobs": 6, "succeeded": 6}
+    assert len(reads) == len(set(reads)) == 6
 
 
 def test_a_failure_that_cromwell_retries_raises_no_false_alarm():

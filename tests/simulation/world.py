@@ -14,6 +14,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from dropwell.errors import (
@@ -155,8 +156,15 @@ class MemoryTable:
     def get(self, key: Key) -> Item | None:
         return copy.deepcopy(self.items.get(key))
 
-    def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
-        return {key: copy.deepcopy(self.items[key]) for key in keys if key in self.items}
+    def get_many(self, keys: Iterable[Key], *, only: Sequence[str] = ()) -> dict[Key, Item]:
+        found = {key: copy.deepcopy(self.items[key]) for key in keys if key in self.items}
+        if not only:
+            return found
+        wanted = {"pk", "sk", *only}
+        return {
+            key: {name: value for name, value in item.items() if name in wanted}
+            for key, item in found.items()
+        }
 
     def query(
         self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None
@@ -318,8 +326,7 @@ class MemoryQueue:
         for message in messages:
             wait = self.delay if delay is None else delay
             self.world.effect(
-                f"send {self.name}",
-                lambda message=message, wait=wait: self.world.send(self.name, message, wait),
+                f"send {self.name}", partial(self.world.send, self.name, message, wait)
             )
 
 

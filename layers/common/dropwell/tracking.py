@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from dropwell import ledger
-from dropwell.calls import CallId, call_of_tags, place_of_script
+from dropwell.calls import CallId, CallPlace, call_of_tags, place_of_script
 from dropwell.drops import DEFAULT_PROJECT, safe_name
 from dropwell.errors import CromwellAway, Final, Missing, Superseded, TooLarge, TryAgain, UnknownRun
 from dropwell.jobs import JobStatus, Sighting, later
@@ -44,6 +44,7 @@ _LOST_AFTER = 2
 _UNSEEN_AGAIN = 30
 _SCRIPT_LIMIT = 8 << 20
 _FAILED_A_MESSAGE = 25
+_PLACES_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ class Watch:
         Where to ask for a poll, for a look at failed jobs, for a drop once more.
     visible_after : int
         Seconds after a submission in which Cromwell may not show the run.
+    places : dict
+        The calls of the scripts read so far. A script is named by the hash of
+        its text (AwsBatchJob.scala), so what it says once it says for good, and
+        is read once and not for each sighting of its job.
     """
 
     table: Table
@@ -79,6 +84,7 @@ class Watch:
     diagnoses: Queue
     drops: Queue
     visible_after: int
+    places: dict[str, CallPlace] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -159,7 +165,12 @@ def _by_tags(one: Heard, tags: Iterable[tuple[str, str]]) -> _Placed | None:
 
 
 def _by_script(one: Heard, seen: Sighting, watch: Watch) -> _Placed | None:
-    bucket, _, key = seen.script_url.removeprefix("s3://").partition("/")
+    place = watch.places.get(seen.script_url) or _place_in_script(seen.script_url, watch)
+    return _Placed(one, place.run_id, place.run_name, place.call_id) if place else None
+
+
+def _place_in_script(url: str, watch: Watch) -> CallPlace | None:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
     if bucket != watch.scripts.name or not key:
         return None
     try:
@@ -167,7 +178,11 @@ def _by_script(one: Heard, seen: Sighting, watch: Watch) -> _Placed | None:
     except (Missing, TooLarge):
         return None
     place = place_of_script(script.decode(errors="replace"))
-    return _Placed(one, place.run_id, place.run_name, place.call_id) if place else None
+    if place:
+        if len(watch.places) >= _PLACES_KEPT:
+            watch.places.clear()
+        watch.places[url] = place
+    return place
 
 
 def _track_run(
@@ -202,8 +217,9 @@ def _keep_later(run_id: str, placed: Sequence[_Placed], table: Table) -> list[_P
     while the rank that was read still stands; so the counters always equal a
     recount. When another writer was there first, all is read again.
     """
+    keys = [job_key(run_id, one.heard.sighting.job_id) for one in placed]
     for _ in range(_ROUNDS):
-        known = table.get_many(job_key(run_id, one.heard.sighting.job_id) for one in placed)
+        known = table.get_many(keys, only=("rank", "status"))
         news, writes, moves = [], [], []
         for one in placed:
             seen = one.heard.sighting

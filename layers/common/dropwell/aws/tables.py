@@ -58,15 +58,21 @@ class Table:
         )
         return _plain(answer["Item"]) if "Item" in answer else None
 
-    def get_many(self, keys: Iterable[Key]) -> dict[Key, Item]:
-        """Return those of the items that exist, by key."""
+    def get_many(self, keys: Iterable[Key], *, only: Sequence[str] = ()) -> dict[Key, Item]:
+        """Return those of the items that exist, by key: whole, or `only` these attributes.
+
+        Reading a whole item costs most of a batch's processor time where its
+        rank alone is wanted.
+        """
         found: dict[Key, Item] = {}
+        chosen = _projection(only) if only else {}
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), _GET_LIMIT):
             chunk: Any = {
                 self._name: {
                     "Keys": [_wire(_named(key)) for key in wanted[start : start + _GET_LIMIT]],
                     "ConsistentRead": True,
+                    **chosen,
                 }
             }
             while chunk:
@@ -156,6 +162,11 @@ class Table:
         if values:
             request["ExpressionAttributeValues"] = _wire(values)
         return {"Put" if isinstance(write, Put) else "Update": request}
+
+
+def _projection(only: Sequence[str]) -> dict[str, Any]:
+    names = {f"#p{number}": attribute for number, attribute in enumerate(("pk", "sk", *only))}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
 
 
 def _conditions(expect: Mapping[str, Any], names: dict[str, str], values: dict[str, Any]) -> str:
