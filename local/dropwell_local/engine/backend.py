@@ -136,7 +136,11 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         return processes.run(
             self._argv(),
             cwd=Path(self.host_work_dir()),
-            env={**_host_environment(), processes.JOB_ID: attempt.job_id},
+            env={
+                **_host_environment(),
+                processes.JOB_ID: attempt.job_id,
+                "AWS_BATCH_JOB_ATTEMPT": "1",
+            },
             stdout=Path(self.host_stdout_txt()),
             stderr=Path(self.host_stderr_txt()),
             memory_limit=self.runtime_values.get("memory_limit", 0),

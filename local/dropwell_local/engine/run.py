@@ -61,9 +61,7 @@ def main(fd: int, directory: Path) -> None:
     status, problems = _run(directory, what)
     session.close(aborted=status == "Aborted")
     causes = session.failures_of(session.run_id)
-    if status == "Failed" and not problems and causes:
-        problems = [failed(causes)]
-    wire.send("finished", status=status, failures=problems)
+    wire.send("finished", status=status, failures=[failed(causes)] if causes else problems)
     processes.kill_strays()
 
 
@@ -105,7 +103,9 @@ def _run(directory: Path, what: dict[str, Any]) -> tuple[str, list[Failure]]:
         cause: BaseException = error
         while isinstance(cause, WDL.runtime.RunFailed) and cause.__cause__ is not None:
             cause = cause.__cause__
-        return ("Aborted" if isinstance(cause, WDL.runtime.Terminated) else "Failed"), []
+        if isinstance(cause, WDL.runtime.Terminated):
+            return "Aborted", []
+        return "Failed", [failed([failure(str(cause))])]
     return "Succeeded", []
 
 
