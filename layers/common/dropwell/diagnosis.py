@@ -34,6 +34,7 @@ _RC_LIMIT = 4 << 10
 _SCRIPT_LIMIT = 8 << 20
 _ROUNDS = 12
 _CARDS = 5
+_CARD_LIMIT = 1 << 20
 _INTEGER = re.compile(rb"\s*([+-]?\d{1,9})\s*")
 
 
@@ -241,11 +242,12 @@ def _keep(
         signatures = bench.table.get_many(
             signature_key(run_id, signature) for pair in news for signature in _signatures(*pair)
         )
+        # Before the record, for once it stands nobody comes back to write them.
+        _keep_cards(run_id, news, signatures, bench, now=now, workflow=workflow)
         try:
             bench.table.write(*_writes(run_id, news, known, signatures))
         except Superseded:
             continue
-        _keep_cards(run_id, news, signatures, bench, now=now, workflow=workflow)
         return
     raise TryAgain(f"the failures of run {run_id} are written by many at once")
 
@@ -342,11 +344,15 @@ def _keep_cached(place: CallPlace, return_code: int | None, table: Table) -> Non
 
 
 def _withdraw(place: CallPlace, table: Table) -> None:
-    """Take back a failure: Batch ran the job again, and now its return code is 0."""
+    """Take back a failure: Batch ran the job again, and now its return code is 0.
+
+    Not one that Batch told of: a job that it calls failed is over. There the
+    task went well, and storing its outputs did not.
+    """
     for _ in range(_ROUNDS):
         item = table.get(call_key(place.call_id, place.run_id))
         summary = summary_of(item) if item else None
-        if item is None or summary is None:
+        if item is None or summary is None or summary.job_id:
             return
         pk, sk = call_key(place.call_id, place.run_id)
         back = Put({"pk": pk, "sk": sk, "rev": item["rev"] + 1, "rc": 0}, {"rev": item["rev"]})
@@ -371,10 +377,21 @@ def _keep_cards(
     run = ledger.load(bench.table, run_id)
     if run is None:
         run = ledger.create(bench.table, observed_run(run_id, workflow, now))
-    for _, summary in news:
+    for before, summary in news:
+        key = card_key(run.project, run.name, summary)
+        card = _card(key, bench.inbox) if before and not summary.tail else None
         item = signatures.get(signature_key(run_id, summary.signature), {})
-        if item.get("count", 0) < _CARDS:
-            bench.inbox.put(card_key(run.project, run.name, summary), summary.to_json())
+        if card or item.get("count", 0) < _CARDS:
+            told = better_summary(card, summary) if card else summary
+            bench.inbox.put(key, told.to_json())
+
+
+def _card(key: str, inbox: Bucket) -> CallSummary | None:
+    """Return the card that lies there: it alone has the end of a log that may be gone by now."""
+    try:
+        return CallSummary.from_json(inbox.read(key, limit=_CARD_LIMIT).decode())
+    except (Missing, TooLarge):
+        return None
 
 
 def card_key(project: str, name: str, summary: CallSummary) -> str:
