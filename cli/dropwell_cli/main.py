@@ -30,7 +30,6 @@ _TAKEN_SECONDS = 30
 """How long a drop may lie in the inbox before its id is taken for a wrong one."""
 
 app = typer.Typer(
-    help="Drop a WDL bundle, see it run, and read how it ended and why.",
     epilog=(
         "Commands look at the running local stack, else at the deployed one that --stack or"
         f" {STACK_VARIABLE} names."
@@ -39,10 +38,29 @@ app = typer.Typer(
     **_PLAIN,  # type: ignore[arg-type]
 )
 local_app = typer.Typer(
-    help="A whole Dropwell on this machine: emulated AWS, and Cromwell over a real WDL engine.",
+    help="Run a whole Dropwell on this machine.",
+    epilog="Emulated AWS, and a Cromwell-compatible server over a real WDL engine.",
     **_PLAIN,  # type: ignore[arg-type]
 )
 app.add_typer(local_app, name="local")
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from dropwell import __version__
+
+        typer.echo(f"dropwell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def dropwell(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Drop a WDL bundle, see it run, and read how it ended and why."""
+
 
 Stack = Annotated[
     str | None, typer.Option("--stack", metavar="NAME", help="Look at this CloudFormation stack.")
@@ -61,7 +79,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Project = Annotated[str, typer.Option("--project", metavar="P", help="The project to drop for.")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A zip, a WDL file or a folder.")]
 Bundles = Annotated[
-    list[Path], typer.Argument(metavar="BUNDLE...", help="Zips, WDL files or folders.")
+    list[Path], typer.Argument(metavar="BUNDLE", help="Zips, WDL files or folders.")
 ]
 Named = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")
@@ -79,7 +97,7 @@ def up(
         typer.Option("--cromwell-url", metavar="URL", help="Use this Cromwell, not the local one."),
     ] = None,
 ) -> None:
-    """Start the local stack, and keep it running until Ctrl-C."""
+    """Start the local stack, until Ctrl-C."""
     from dropwell_cli import faces
     from dropwell_cli.places import local_place
     from dropwell_local.stack import DEFAULT_WORK, local_stack
@@ -118,7 +136,7 @@ def run_here(
     as_json: Json = False,
     work: Work = None,
 ) -> None:
-    """Drop bundles into the local stack, and follow them until all have ended.
+    """Drop bundles, and follow them to the end.
 
     Uses the local stack that runs, or starts one for as long as it takes. Ends with 0
     only if every run ended COMPLETE. With --json, prints one object a bundle.
@@ -138,7 +156,10 @@ def run_here(
 
 @local_app.command()
 def demo(work: Work = None) -> None:
-    """Drop five example bundles, and see three complete, one fail and one be rejected."""
+    """Drop five examples, and see them end.
+
+    Three complete, one fails and one is rejected; ends with 0 if they do.
+    """
     from dropwell_cli import faces
     from dropwell_cli.demo import EXAMPLES, parcels
 
@@ -200,7 +221,10 @@ def submit(
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Drop a bundle into the inbox, and say which run it becomes."""
+    """Drop a bundle into the inbox.
+
+    Says which run it becomes; whether it is taken, its notices tell.
+    """
     from dropwell_cli import faces
     from dropwell_cli.packing import packed
     from dropwell_cli.sessions import drop_in
@@ -227,7 +251,9 @@ def runs(
         list[str] | None,
         typer.Option("--state", metavar="STATE", help="Only runs in this state; may be repeated."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")
+    ] = 20,
     as_json: Json = False,
     stack: Stack = None,
     local: Local = False,
@@ -256,7 +282,11 @@ def show(
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Show all that is known of a run: how it is, its calls, why it failed, what it returned."""
+    """Show all that is known of a run.
+
+    How it is, how its calls fared, why it failed or what it returned, and where its
+    folder is.
+    """
     from dropwell_cli import faces, following, reading
 
     place, found = _meant(run, stack, local, work)
@@ -290,9 +320,10 @@ def watch(
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Follow a run until it has ended; its notices are shown as they come.
+    """Follow a run until it has ended.
 
-    Ends with 0 only if the run ended COMPLETE. With --json, prints what became of it.
+    Its notices are shown as they come. Ends with 0 only if the run ended COMPLETE.
+    With --json, prints what became of it.
     """
     from dropwell_cli import faces, following
 
@@ -318,19 +349,23 @@ def logs(
     run: Named,
     call: Annotated[
         str | None,
-        typer.Argument(metavar="[CALL]", help="A call, such as align, or a shard: align-3."),
+        typer.Argument(metavar="CALL", help="A call, such as align, or a shard: align-3."),
     ] = None,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, help="How many of the last lines of each.")
+        int,
+        typer.Option(
+            "--lines", "-n", metavar="N", min=1, help="How many of the last lines of each."
+        ),
     ] = 40,
     as_json: Json = False,
     stack: Stack = None,
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Print the ends of what calls wrote to stderr and stdout.
+    """Print what calls wrote last.
 
-    Without CALL: of the calls that failed. If none did, the calls are listed.
+    The ends of stderr and stdout of a call, or, without CALL, of the calls that failed.
+    If none did, the calls are listed.
     """
     from dropwell_cli import faces, reading
 
@@ -384,17 +419,21 @@ def abort(
 def notices(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's id, the beginning of it, or its name."),
+        typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Without RUN: of at most so many runs.")
+        int,
+        typer.Option("--limit", metavar="N", min=1, help="Without RUN: of at most so many runs."),
     ] = 20,
     as_json: Json = False,
     stack: Stack = None,
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Read the notices of a run again; without one, list those of the latest runs."""
+    """Read notices again.
+
+    Those of a run in full; without RUN, a list of those of the latest runs.
+    """
     from dropwell_cli import faces, finding, reading
 
     if run:
