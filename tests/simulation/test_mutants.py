@@ -108,12 +108,18 @@ def sends_nothing_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def consequences_of_news_only(patch: pytest.MonkeyPatch) -> None:
-    follow = tracking._consequences
+    keep, follow = tracking._keep_later, tracking._consequences
+    news: dict[str, Any] = {}
 
-    def only_news(run_id: Any, group: Any, news: Any, watch: Any, *, now: int) -> None:
-        if news:
-            follow(run_id, news, news, watch, now=now)
+    def kept(run_id: str, *rest: Any) -> Any:
+        news[run_id] = keep(run_id, *rest)
+        return news[run_id]
 
+    def only_news(run_id: str, group: Any, *rest: Any, now: int) -> None:
+        if news.get(run_id):
+            follow(run_id, news[run_id], *rest, now=now)
+
+    patch.setattr(tracking, "_keep_later", kept)
     patch.setattr(tracking, "_consequences", only_news)
 
 

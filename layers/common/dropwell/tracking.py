@@ -9,6 +9,7 @@ with the notice that tells of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, TypeVar
@@ -23,12 +24,15 @@ from dropwell.ports import Bucket, Cromwell, FailedCall, Jobs, Queue, Table
 from dropwell.records import (
     COUNTS,
     JOB,
+    RUN,
     UNATTRIBUTED,
     Item,
+    Key,
     add_counts,
     job_key,
     live_jobs,
     put_job,
+    run_of,
 )
 from dropwell.reports import failed_calls_page, outputs_page, status_page
 from dropwell.runs import SELDOM, Due, Origin, Run, State, heard, next_poll
@@ -131,12 +135,28 @@ def track(batch: Sequence[Heard], watch: Watch, *, now: int) -> Tally:
     runs: dict[str, list[_Placed]] = {}
     for placed in _placed(batch, watch, tally):
         runs.setdefault(placed.run_id, []).append(placed)
+    # What is on record is read for all runs at once: many small runs together
+    # then cost little more than a large one.
+    jobs = _jobs_on_record([one for group in runs.values() for one in group], watch.table)
+    kept: dict[str, list[_Placed]] = {}
     for run_id, group in runs.items():
-        try:
-            _track_run(run_id, group, watch, tally, now=now)
-        except TryAgain:
-            tally.failed_messages.update(placed.heard.message_id for placed in group)
+        with _delivered_again_if_it_must(group, tally):
+            _track_jobs(run_id, group, jobs, watch.table, tally)
+            if run_id != UNATTRIBUTED:
+                kept[run_id] = group
+    items = watch.table.get_many((run_id, sk) for run_id in kept for sk in (RUN, COUNTS))
+    for run_id, group in kept.items():
+        with _delivered_again_if_it_must(group, tally):
+            _consequences(run_id, group, items, watch, now=now)
     return tally
+
+
+@contextmanager
+def _delivered_again_if_it_must(group: Sequence[_Placed], tally: Tally) -> Iterator[None]:
+    try:
+        yield
+    except TryAgain:
+        tally.failed_messages.update(placed.heard.message_id for placed in group)
 
 
 def _placed(batch: Sequence[Heard], watch: Watch, tally: Tally) -> Iterator[_Placed]:
@@ -185,8 +205,18 @@ def _place_in_script(url: str, watch: Watch) -> CallPlace | None:
     return place
 
 
-def _track_run(
-    run_id: str, group: Sequence[_Placed], watch: Watch, tally: Tally, *, now: int
+def _jobs_on_record(placed: Iterable[_Placed], table: Table) -> dict[Key, Item]:
+    """Return how far the jobs had come, and where they are counted."""
+    keys = (job_key(one.run_id, one.heard.sighting.job_id) for one in placed)
+    return table.get_many(keys, only=("rank", "status"))
+
+
+def _track_jobs(
+    run_id: str,
+    group: Sequence[_Placed],
+    known: dict[Key, Item],
+    table: Table,
+    tally: Tally,
 ) -> None:
     latest: dict[str, _Placed] = {}
     for placed in group:
@@ -195,11 +225,9 @@ def _track_run(
     news: list[_Placed] = []
     every = list(latest.values())
     for start in range(0, len(every), JOBS_A_TRANSACTION):
-        news += _keep_later(run_id, every[start : start + JOBS_A_TRANSACTION], watch.table)
+        news += _keep_later(run_id, every[start : start + JOBS_A_TRANSACTION], known, table)
     tally.kept += len(news)
     tally.stale += len(group) - len(news)
-    if run_id != UNATTRIBUTED:
-        _consequences(run_id, group, news, watch, now=now)
 
 
 def _later(known: _Placed, heard: _Placed) -> _Placed:
@@ -210,16 +238,16 @@ def _later(known: _Placed, heard: _Placed) -> _Placed:
     )
 
 
-def _keep_later(run_id: str, placed: Sequence[_Placed], table: Table) -> list[_Placed]:
+def _keep_later(
+    run_id: str, placed: Sequence[_Placed], known: dict[Key, Item], table: Table
+) -> list[_Placed]:
     """Write those sightings that are later than the ones on record; return them.
 
     The counters move in the same transaction, and every job's write holds only
     while the rank that was read still stands; so the counters always equal a
     recount. When another writer was there first, all is read again.
     """
-    keys = [job_key(run_id, one.heard.sighting.job_id) for one in placed]
     for _ in range(_ROUNDS):
-        known = table.get_many(keys, only=("rank", "status"))
         news, writes, moves = [], [], []
         for one in placed:
             seen = one.heard.sighting
@@ -234,28 +262,34 @@ def _keep_later(run_id: str, placed: Sequence[_Placed], table: Table) -> list[_P
         try:
             table.write(*writes, add_counts(run_id, moves))
         except Superseded:
+            known = _jobs_on_record(placed, table)
             continue
         return news
     raise Superseded(f"the jobs of run {run_id} are written by many at once")
 
 
 def _consequences(
-    run_id: str, group: Sequence[_Placed], news: Sequence[_Placed], watch: Watch, *, now: int
+    run_id: str,
+    group: Sequence[_Placed],
+    items: dict[Key, Item],
+    watch: Watch,
+    *,
+    now: int,
 ) -> None:
     """Make the run due for what its jobs' news calls for, and have failures looked at.
 
     Also done for sightings that were no news: an earlier delivery may have
     written them and died here.
     """
-    run = ledger.load(watch.table, run_id)
-    if run is None:
-        run = ledger.create(watch.table, _observed(run_id, group, now))
+    item = items.get((run_id, RUN))
+    run = run_of(item) if item else ledger.create(watch.table, _observed(run_id, group, now))
+    live = live_jobs(items.get((run_id, COUNTS)) or {})
     failed = [one for one in group if one.heard.sighting.status is JobStatus.FAILED]
     if failed:
         watch.diagnoses.send(*_diagnosis_messages(run_id, failed))
     if run.state.terminal or not run.submitted_at:
         return
-    wanted = _wanted_poll(run, group, bool(failed), watch.table, now)
+    wanted = _wanted_poll(run, group, live, bool(failed), now)
     if wanted is None:
         return
 
@@ -271,11 +305,11 @@ def _consequences(
 
 
 def _wanted_poll(
-    run: Run, group: Sequence[_Placed], failed: bool, table: Table, now: int
+    run: Run, group: Sequence[_Placed], live: int, failed: bool, now: int
 ) -> int | None:
     """Return when Cromwell is to be asked because of what these jobs did, `None` for not sooner."""
     ended = any(one.heard.sighting.status.terminal for one in group)
-    if ended and live_jobs(table.get((run.run_id, COUNTS)) or {}) <= 0:
+    if ended and live <= 0:
         return now + _SOON
     if failed:
         return max(now + _SOON, run.doubted_at + _DOUBT_EVERY)
