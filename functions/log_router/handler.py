@@ -27,6 +27,7 @@ from dropwell.aws.tables import Table
 from dropwell.aws.topics import Topic
 from dropwell.calls import place_of_rc_key
 from dropwell.diagnosis import Bench, diagnose_jobs, diagnose_return_code
+from dropwell.drops import DATA_FILES
 from dropwell.errors import DropwellError
 from dropwell.notices import Detail
 from dropwell.settings import LogRouterSettings
@@ -105,7 +106,8 @@ def _message(record: dict[str, Any]) -> None:
 def _return_code_appeared(body: Mapping[str, Any]) -> None:
     seen = events.object_created(body)
     place = place_of_rc_key(seen.bucket, seen.key)
-    if place is None:
+    # A bundle may carry a file of any name, but Cromwell writes none of those.
+    if place is None or seen.key.startswith(DATA_FILES):
         _did("no return code of Cromwell's", "ReturnCodesIgnored")
         return
     found = diagnose_return_code(place, doors()[0], now=_now())

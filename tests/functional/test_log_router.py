@@ -18,6 +18,7 @@ from dropwell.runs import Due, Origin, State
 from functions.log_router import handler
 from tests.functional.conftest import LOGS, RUN_ID, WORKFLOWS, client
 
+SOMEBODY = "747d6e64-655b-5e8b-872b-c0e6eb0cf8b5"
 ROOT = f"cromwell-execution/wgs/{RUN_ID}"
 DENIED = "upload failed: An error occurred (AccessDenied) when calling the PutObject operation"
 CALLED = CallId(RUN_ID, "CallVariants")
@@ -183,10 +184,20 @@ class TestAReturnCode:
         run = cloud.run()
         assert (run.origin, run.name, run.due_kind) == (Origin.OBSERVED, "wgs", Due.POLL)
 
-    def test_like_name_of_a_tasks_own_file_is_ignored(self, cloud, event, counted):
+    @pytest.mark.parametrize(
+        "key",
+        [
+            f"{ROOT}/call-CallVariants/out/my-rc.txt",
+            f"dropwell/inputs/{SOMEBODY}/w/{RUN_ID}/call-CallVariants/CallVariants-rc.txt",
+        ],
+        ids=["a file of a task", "a file that a bundle carries"],
+    )
+    def test_that_is_none_of_cromwells_is_ignored(self, cloud, event, summaries, counted, key):
+        cloud.put(key, "3\n", WORKFLOWS)
         told = event("rc_created")
-        told["detail"]["object"]["key"] = f"{ROOT}/call-CallVariants/out/my-rc.txt"
+        told["detail"]["object"]["key"] = key
         assert cloud.router(told) == []
+        assert summaries() == {}
         assert counted() == {"ReturnCodesIgnored": 1}
 
     def test_that_comes_first_keeps_its_words_when_batch_tells_of_the_job(

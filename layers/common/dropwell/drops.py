@@ -21,6 +21,9 @@ from enum import StrEnum
 INBOX, CONTROL, RUNS, REJECTED = "inbox/", "control/", "runs/", "rejected/"
 DEFAULT_PROJECT = "default"
 
+DATA_FILES = "dropwell/inputs/"
+"""Where in the workflow bucket a bundle's own data files are stored, a folder a run."""
+
 _NAMESPACE = uuid.UUID("7f1d2c1e-58a4-5d0c-9f4e-2b8f6a0c3d11")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")

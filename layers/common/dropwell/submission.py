@@ -16,7 +16,7 @@ from typing import Any
 
 from dropwell import ledger
 from dropwell.bundles import DEFAULT_LIMITS, Bundle, Limits, open_bundle
-from dropwell.drops import Drop, safe_name
+from dropwell.drops import DATA_FILES, Drop, safe_name
 from dropwell.errors import (
     BadBundle,
     CromwellAway,
@@ -39,9 +39,6 @@ from dropwell.strict_json import in_bytes
 
 FIRST_POLL = 20
 """Seconds until Cromwell is first asked about a run that no job event has told of."""
-
-DATA_FILES = "dropwell/inputs/"
-"""Where in the workflow bucket a bundle's own data files are stored, a folder a run."""
 
 _MOST_UNCLEAR = 5
 _SHOWN_FINDINGS = 20
