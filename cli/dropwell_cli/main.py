@@ -56,7 +56,8 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def dropwell(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Drop a WDL bundle, see it run, and read how it ended and why."""
@@ -545,8 +546,10 @@ def _told_in_words() -> tuple[type[Exception], ...]:
 
 
 def _words(error: BaseException) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
+    if isinstance(error, EndpointConnectionError) and "//127.0.0.1:" in str(error):
+        return "The local stack does not answer any more. Was it stopped?"
     if isinstance(error, ClientError):
         told = error.response.get("Error", {})
         return f"AWS refused {error.operation_name}: {told.get('Message') or told.get('Code')}"

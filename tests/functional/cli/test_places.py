@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from dropwell_cli.places import STACK_VARIABLE
 from tests.functional.conftest import INBOX, client
@@ -60,13 +61,24 @@ def test_what_aws_refuses_is_told_in_one_sentence(ask, tmp_path):
     assert ended.error == "AWS refused PutObject: The specified bucket does not exist\n"
 
 
-def test_aws_out_of_reach_is_told_in_one_sentence(dropwell, monkeypatch):
+def test_a_local_stack_that_has_gone_is_told_in_one_sentence(dropwell, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     ended = dropwell("runs", "--stack", "dropwell-prod")
     assert ended.code == 1
-    assert ended.error.startswith("AWS cannot be asked: ")
-    assert ended.error.count("\n") == 1
+    assert ended.error == "The local stack does not answer any more. Was it stopped?\n"
+
+
+def test_missing_credentials_are_told_in_one_sentence(dropwell, stack, monkeypatch):
+    def none(*args, **more):
+        raise NoCredentialsError
+
+    monkeypatch.setattr("dropwell_cli.places.deployed", none)
+    ended = dropwell("runs", "--stack", stack)
+    assert (ended.code, ended.error) == (
+        1,
+        "AWS cannot be asked: Unable to locate credentials.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_person_is_told_how_to_follow_it(ask, wdl):
     assert f"dropwell watch {run_id} --stack dropwell-test\n" in out
 
 
-def test_every_example_is_taken_for_a_drop(ask, cloud):
+def test_every_example_is_taken_for_a_drop():
     for parcel in parcels():
         assert what_is(f"inbox/demo/{parcel.file_name}", len(parcel.data)) is None
 
