@@ -114,13 +114,13 @@ class TestAJob:
             "failed": 7,
         }
 
-    def test_of_a_queued_run_has_cromwell_asked_soon(self, cloud, event):
+    def test_of_a_queued_run_shows_that_it_runs(self, cloud, event):
         cloud.running(state=State.QUEUED, cromwell_status="Submitted", due_kind=Due.POLL,
                       due_at=cloud.clock.now + 600)  # fmt: skip
         cloud.watcher(event("batch_runnable"))
-        assert cloud.run().due_at == cloud.clock.now + 5
-        [message] = cloud.sent("SightingQueue")
-        assert (message.body, message.delay) == ({"poll": RUN_ID}, 5)
+        assert cloud.run().state is State.RUNNING
+        assert cloud.run().started_at == cloud.clock.now
+        assert cloud.run().due_at == cloud.clock.now + 600
 
     def test_that_is_the_last_has_cromwell_asked_soon(self, cloud, event):
         cloud.running(due_kind=Due.POLL, due_at=cloud.clock.now + 600)

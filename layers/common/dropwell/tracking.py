@@ -290,30 +290,32 @@ def _consequences(
     if run.state.terminal or not run.submitted_at:
         return
     wanted = _wanted_poll(run, group, live, bool(failed), now)
-    if wanted is None:
-        return
 
-    def sooner(known: Run) -> Run | None:
-        suspect = known.suspect or bool(failed)
-        if known.state.terminal or (known.due_at <= wanted and known.suspect == suspect):
+    def moved(known: Run) -> Run | None:
+        if known.state.terminal:
             return None
-        return replace(known, suspect=suspect, polls=0).due(Due.POLL, min(wanted, known.due_at))
+        # A job of it is with Batch, so its workflow runs, whatever the summary says yet.
+        moving = heard(known, "Running", now) or known
+        sooner = replace(moving, suspect=known.suspect or bool(failed))
+        if wanted < known.due_at or sooner.suspect != known.suspect:
+            sooner = replace(sooner, polls=0).due(Due.POLL, min(wanted, known.due_at))
+        return sooner if sooner != known else None
 
-    _, changed = ledger.change(watch.table, run, sooner)
-    if changed:
+    turned, changed = ledger.change(watch.table, run, moved)
+    if changed and wanted <= turned.due_at:
         watch.wakeups.send({"poll": run_id}, delay=max(wanted - now, 0))
+    if turned.state is not run.state:
+        watch.inbox.put(turned.folder + "status.json", status_page(turned))
 
 
-def _wanted_poll(
-    run: Run, group: Sequence[_Placed], live: int, failed: bool, now: int
-) -> int | None:
-    """Return when Cromwell is to be asked because of what these jobs did, `None` for not sooner."""
+def _wanted_poll(run: Run, group: Sequence[_Placed], live: int, failed: bool, now: int) -> int:
+    """Return when Cromwell is to be asked because of what these jobs did."""
     ended = any(one.heard.sighting.status.terminal for one in group)
     if ended and live <= 0:
         return now + _SOON
     if failed:
         return max(now + _SOON, run.doubted_at + _DOUBT_EVERY)
-    return now + _SOON if run.state is State.QUEUED else None
+    return now + SELDOM
 
 
 def _observed(run_id: str, group: Sequence[_Placed], now: int) -> Run:
