@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -11,6 +12,8 @@ BENCHMARKS = ("flood", "cold_import", "log_tail", "hostile_zip", "parsing")
 
 
 def main() -> int:
+    # Others at work on the machine stretch every time that is not a processor's own.
+    print(f"Load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"Python {platform.python_version()} on {platform.machine()}, {platform.system()}")
     started = time.monotonic()
     failed = []

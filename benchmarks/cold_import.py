@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,9 +48,9 @@ class Start:
 def main() -> int:
     title(
         "Cold import",
-        f"Each function as `sam build` leaves it for this Python, byte code included: imports,"
-        f" settings and clients,\nin {ROUNDS} fresh processes, in turn with bare boto3 making the"
-        " same clients in the same environment.",
+        "Each function as `sam build` leaves it for this Python, byte code included: imports,"
+        f" settings\nand clients, in {ROUNDS} fresh processes, in turn with bare boto3 making the"
+        " same clients there.",
     )
     tools = Tools()
     build = _build(tools)
@@ -138,6 +139,9 @@ def _build(tools: Tools) -> Path:
     builds = PROJECT / ".dropwell" / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     build = built_template(builds=builds, tools=tools, log=builds / "build.log").parent
+    for other in builds.iterdir():
+        if other.is_dir() and other != build:
+            shutil.rmtree(other)
     layer = build / "CommonLayer" / "python"
     if not any(layer.glob("dropwell/__pycache__/*.pyc")):
         sys.exit(f"The layer in {layer} holds no byte code, so there is nothing fair to measure.")
