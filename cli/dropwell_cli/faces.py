@@ -49,6 +49,9 @@ _LINE_EVERY = 5
 
 _SHARDS_SHOWN = 12
 
+_PAGE = 80
+"""Columns of a mail and of a log, however wide the terminal."""
+
 _ROOMY = 100
 """Columns from which a list of runs tells more."""
 
@@ -180,9 +183,10 @@ def letter(out: Console, said: Said) -> None:
     bad = any(word in said.subject for word in _BAD_WORDS)
     style = "red" if bad else "blue"
     out.print()
-    out.print(Rule(Text(said.subject, style="bold"), align="left", style=style))
+    width = min(out.width, _PAGE)
+    out.print(Rule(Text(said.subject, style="bold"), align="left", style=style), width=width)
     address(out, said.body.rstrip("\n"))
-    out.print(Rule(style=style))
+    out.print(Rule(style=style), width=width)
 
 
 _BAD_WORDS = ("FAILED", "Failing", "LOST", "Not started")
@@ -379,7 +383,8 @@ def _which(failed: Sequence[Call]) -> str:
 def call_log(out: Console, call: Call, logs: Sequence[Log]) -> None:
     """Print the ends of a call's logs."""
     title = f"{one_line(call.call_id.label)}  {call.status}"
-    out.print(Rule(Text(title, style="bold"), align="left", style="dim"))
+    rule = Rule(Text(title, style="bold"), align="left", style="dim")
+    out.print(rule, width=min(out.width, _PAGE))
     for log in logs:
         address(out, f"{log.kind}: {log.where}", style="dim")
         address(out, "\n".join(log.lines) if log.lines else "(empty)")
