@@ -102,6 +102,9 @@ class Template:
                 return self.resolved(yes if self.holds(condition) else no)
             case "Fn::Join":
                 return argument[0].join(map(str, self.resolved(argument[1])))
+            case "Fn::Select":
+                index, values = argument
+                return self.resolved(values)[int(index)]
             case "Fn::Sub":
                 return self._sub(argument)
         raise NotImplementedError(name)

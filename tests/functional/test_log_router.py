@@ -474,7 +474,8 @@ class TestEveryKind:
         cloud.table.write(put_notice(RUN_ID, "failing", cloud.clock.now))
         cloud.tell("failing")
         assert cloud.mails() == []
-        assert notice(cloud, "failing")["said_at"] == cloud.clock.now
+        assert notice(cloud, "failing")["superseded_at"] == cloud.clock.now
+        assert "said_at" not in notice(cloud, "failing")
         assert counted() == {"NoticesSuperseded": 1}
 
     def test_complete_with_its_outputs_counted(self, cloud, event, ended):

@@ -86,14 +86,14 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
         A channel did not take it; the notice stays due.
     """
     notice = voice.table.get(key)
-    if notice is None or notice.get("said_at") or notice.get("claimed_until", 0) > now:
+    if notice is None or not notice.get("due_kind") or notice.get("claimed_until", 0) > now:
         return Told.KNOWN
     run = ledger.load(voice.table, key[0])
     if run is None:
         return Told.KNOWN
     kind = Kind(key[1].removeprefix(NOTICE))
     if kind is Kind.FAILING and run.state.terminal:
-        _mark(key, notice, voice.table, now)
+        _mark(key, notice, voice.table, superseded_at=now)
         return Told.SUPERSEDED
     seen = _Seen.of(voice.table, run) if run.submitted_at else _Seen()
     if now < notice["at"] + PATIENCE and not seen.complete(kind, run):
@@ -102,8 +102,11 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
     claimed = _claim(key, notice, voice.table, now)
     if claimed is None:
         return Told.KNOWN
-    _say(_facts(kind, notice, run, seen, voice.inbox), voice)
-    _mark(key, claimed, voice.table, now)
+    facts = _facts(kind, notice, run, seen, voice.inbox)
+    _say(facts, voice)
+    if kind is Kind.ENDED and facts.cause:
+        _remember_cause(run, facts.cause.value, voice.table)
+    _mark(key, claimed, voice.table, said_at=now)
     return Told.SAID
 
 
@@ -148,16 +151,23 @@ def _claim(key: Key, notice: Item, table: Table, now: int) -> Item | None:
     return {**notice, **changed}
 
 
-def _mark(key: Key, notice: Item, table: Table, now: int) -> None:
-    """Mark a notice as said; if somebody took it over meanwhile, that is theirs to do."""
-    changed = {"rev": notice["rev"] + 1, "said_at": now}
-    expect = {"rev": notice["rev"]}
+def _mark(key: Key, notice: Item, table: Table, **said: int) -> None:
+    """Mark a notice as done with; if somebody took it over meanwhile, that is theirs to do."""
+    changed = {"rev": notice["rev"] + 1, **said}
+    done = ("due_kind", "due_at", "claimed_until")
     try:
-        table.write(
-            Update(key, set=changed, remove=("due_kind", "due_at", "claimed_until"), expect=expect)
-        )
+        table.write(Update(key, set=changed, remove=done, expect={"rev": notice["rev"]}))
     except Superseded:
         return
+
+
+def _remember_cause(run: Run, cause: str, table: Table) -> None:
+    """Keep the cause that was told with the run, for those who list runs."""
+
+    def named(known: Run) -> Run | None:
+        return replace(known, cause=cause) if known.cause != cause else None
+
+    ledger.change(table, run, named)
 
 
 # What has been seen of a run's calls
@@ -268,7 +278,7 @@ def _facts(kind: Kind, notice: Item, run: Run, seen: _Seen, inbox: Bucket) -> Fa
     if run.state is State.COMPLETE:
         return replace(facts, outputs=_outputs(run, inbox))
     if run.state is State.CANCELED:
-        return facts
+        return replace(facts, calls_failed=None)  # jobs that were ended with it
     return replace(facts, groups=_groups(run, seen, inbox), failures=run.failures)
 
 
