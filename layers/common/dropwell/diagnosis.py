@@ -362,6 +362,7 @@ def _withdraw(place: CallPlace, table: Table) -> None:
         except Superseded:
             continue
         return
+    raise TryAgain(f"the failures of run {place.run_id} are written by many at once")
 
 
 def _keep_cards(
