@@ -1,0 +1,188 @@
+"""Sightings and polls where others write at the same moment, and how far each is from the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dropwell import ledger
+from dropwell.calls import CallId
+from dropwell.errors import Superseded, UnknownRun
+from dropwell.jobs import JobStatus, Sighting
+from dropwell.records import COUNTS
+from dropwell.runs import Due, Run, State
+from dropwell.tracking import Heard, poll, recount, sweep, track
+from tests.simulation.lab import Lab, _tags
+from tests.simulation.world import World
+from tests.unit.meanwhile import end, meanwhile
+
+RUN_ID = "0efafdca-7c95-539e-a323-5d833509a1cc"
+
+
+@pytest.fixture
+def lab():
+    return Lab(World())
+
+
+@pytest.fixture
+def due(lab):
+    """Have a run on record that Cromwell is to be asked about now."""
+
+    def make(status="Running", **known):
+        now = lab.world.now
+        known = {"state": State.RUNNING, "cromwell_status": "Running", "submitted_at": now - 9} | (
+            known
+        )
+        run = Run(run_id=RUN_ID, project="cardio", name="n", **known).due(Due.POLL, now)
+        lab.cromwell.seen_from[RUN_ID] = 0
+        lab.cromwell.now_is[RUN_ID] = status
+        return ledger.create(lab.table, run)
+
+    return make
+
+
+def seen(number, status=JobStatus.RUNNING, **more):
+    call_id = CallId(RUN_ID, "align", number)
+    return Heard(
+        f"m{number}",
+        Sighting(job_id=f"j{number}", status=status, tags=_tags(RUN_ID, call_id), **more),
+    )
+
+
+def ask(lab):
+    return poll([RUN_ID], lab.watch, now=lab.world.now)
+
+
+def read(lab):
+    return ledger.load(lab.table, RUN_ID)
+
+
+def counts(lab):
+    item = lab.table.get((RUN_ID, COUNTS)) or {}
+    return {name: n for name, n in item.items() if name not in ("pk", "sk") and n}
+
+
+class TestSightings:
+    def test_of_more_jobs_than_a_transaction_takes_are_all_kept(self, lab, due):
+        due()
+        tally = track([seen(n) for n in range(250)], lab.watch, now=lab.world.now)
+        assert tally.kept == 250
+        assert counts(lab) == {"jobs": 250, "running": 250}
+
+    def test_are_counted_right_though_another_counts_as_well(self, lab, due):
+        due()
+        other = [seen(0, JobStatus.SUCCEEDED), seen(1)]
+        meanwhile(lab.table, lambda: track(other, lab.watch, now=lab.world.now), writing="JOB#")
+        tally = track([seen(0), seen(1), seen(2)], lab.watch, now=lab.world.now)
+        assert (tally.kept, tally.stale) == (1, 2)
+        assert counts(lab) == recount(lab.table.query(RUN_ID))
+        assert counts(lab) == {"jobs": 3, "running": 2, "succeeded": 1}
+
+    def test_of_a_run_that_is_written_by_many_come_again(self, lab, due):
+        due()
+        write = lab.table.write
+
+        def contended(*writes):
+            if any(one.key[1].startswith("JOB#") for one in writes):
+                raise Superseded("another was first")
+            write(*writes)
+
+        lab.table.write = contended
+        tally = track([seen(0), seen(1)], lab.watch, now=lab.world.now)
+        assert tally.failed_messages == {"m0", "m1"}
+        assert counts(lab) == {}
+
+    def test_within_one_batch_are_one_write_a_job(self, lab, due):
+        due()
+        lives = [JobStatus.SUCCEEDED, JobStatus.RUNNABLE, JobStatus.RUNNING]
+        tally = track([seen(0, status) for status in lives], lab.watch, now=lab.world.now)
+        assert (tally.kept, tally.stale) == (1, 2)
+        assert counts(lab) == {"jobs": 1, "succeeded": 1}
+
+    def test_of_a_run_that_ends_just_then_do_not_wake_it(self, lab, due):
+        due()
+        track([seen(0)], lab.watch, now=lab.world.now)
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID), writing="RUN")
+        track([seen(0, JobStatus.FAILED)], lab.watch, now=lab.world.now)
+        assert read(lab).due_kind is None
+        assert [d.message for d in lab.world.pending if d.queue == "sightings"] == []
+
+    def test_of_many_failures_are_looked_at_in_few_messages(self, lab, due):
+        due()
+        track([seen(n, JobStatus.FAILED) for n in range(60)], lab.watch, now=lab.world.now)
+        asked = [d.message["failed"] for d in lab.world.pending if d.queue == "diagnoses"]
+        assert len(asked) <= 3
+        assert {job for one in asked for job in one["job_ids"]} == {f"j{n}" for n in range(60)}
+
+
+class TestAPollOfARunThatEndsJustThen:
+    """Another poll was faster; what it decided stands."""
+
+    def test_finds_it_going_on(self, lab, due):
+        due()
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID))
+        ask(lab)
+        assert read(lab).state is State.COMPLETE
+
+    def test_does_not_see_it(self, lab, due):
+        due()
+        lab.cromwell.seen_from.clear()
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID))
+        ask(lab)
+        assert (read(lab).state, read(lab).unseen) == (State.COMPLETE, 0)
+
+    def test_takes_it_for_lost(self, lab, due):
+        due(unseen=1, submitted_at=1)
+        lab.cromwell.seen_from.clear()
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID))
+        assert ask(lab) == 0
+        assert read(lab).state is State.COMPLETE
+
+    def test_has_doubts(self, lab, due):
+        due(suspect=True)
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID))
+        ask(lab)
+        assert (read(lab).state, read(lab).failing_at) == (State.COMPLETE, 0)
+
+    def test_finds_it_ended_as_well(self, lab, due):
+        due("Succeeded")
+        meanwhile(lab.table, lambda: end(lab.table, RUN_ID, State.CANCELED))
+        assert ask(lab) == 0
+        assert read(lab).state is State.CANCELED
+
+
+class TestAPoll:
+    def test_of_no_run_asks_nothing(self, lab):
+        lab.cromwell.away = True
+        assert poll([], lab.watch, now=lab.world.now) == 0
+        assert ask(lab) == 0
+
+    def test_tells_of_an_end_that_cromwell_cannot_explain(self, lab, due):
+        due("Failed")
+
+        def unknown(run_id):
+            raise UnknownRun("Unrecognized workflow ID")
+
+        lab.cromwell.failures = lab.cromwell.failed_jobs = unknown
+        assert ask(lab) == 1
+        assert read(lab).state is State.EXECUTOR_ERROR
+        assert len(read(lab).warnings) == 2
+
+    def test_is_asked_for_sooner_by_no_older_wish(self, lab, due):
+        """A later sighting does not put off a poll that is due before."""
+        run = due()
+        ledger.change(lab.table, run, lambda k: replace(k, suspect=True).due(Due.POLL, 1))
+        track([seen(0, JobStatus.FAILED)], lab.watch, now=lab.world.now)
+        assert read(lab).due_at == 1
+
+
+def test_a_sweep_takes_no_more_than_it_is_told(lab):
+    for number in range(5):
+        ledger.create(
+            lab.table,
+            Run(run_id=f"r{number}", project="p", name="n").due(Due.SUBMIT, number),
+        )
+    told = sweep(lab.watch, now=lab.world.now, most=2)
+    assert told["posts_due"] == 2
+    assert [d.message for d in lab.world.pending] == [{"submit": "r0"}, {"submit": "r1"}]
