@@ -169,7 +169,8 @@ def _said(run: Run, notice: Item, subject: str, body: str) -> Said:
 
 
 def _said_again(place: Place, run: Run, notice: Item) -> tuple[str, str]:
-    from dropwell.notices import Detail, mail
+    from dropwell.mails import mail
+    from dropwell.notices import Detail
     from dropwell.telling import recall
 
     return mail(recall(run, notice, place.table, place.inbox), Detail(place.detail))

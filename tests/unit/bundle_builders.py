@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dropwell.bundles import Bundle, Limits, open_bundle
+from dropwell.archives import Limits
+from dropwell.bundles import Bundle, open_bundle
 from dropwell.errors import BadBundle
 from dropwell.preflight import Finding
 

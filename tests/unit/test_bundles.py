@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from dropwell.bundles import Limits, open_bundle, safe_name
+from dropwell.archives import Limits
+from dropwell.bundles import open_bundle
+from dropwell.drops import safe_name
 from dropwell.errors import BadBundle
 from dropwell.preflight import Severity
 from tests.unit.bundle_builders import (

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from dropwell.calls import CallId
 from dropwell.causes import Cause, Evidence
-from dropwell.notices import Detail, Facts, Group, Kind, attributes, event, mail
+from dropwell.mails import mail
+from dropwell.notices import Detail, Facts, Group, Kind, attributes, event
 from dropwell.runs import State
 from dropwell.summaries import summarise
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from dropwell import posting, wdl
-from dropwell.bundles import Bundle, Limits
+from dropwell.archives import Limits
+from dropwell.bundles import Bundle
 from dropwell.errors import BadBundle
 from dropwell.posting import data_files, import_zip, main_source, rewritten
 from dropwell.preflight import Checked

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from dropwell import wdl
-from dropwell.bundles import Limits
+from dropwell.archives import Limits
 from dropwell.preflight import Checked, Severity
 from tests.unit.bundle_builders import opened
 

@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any
 
 from dropwell import ledger
-from dropwell.bundles import DEFAULT_LIMITS, Bundle, Limits, open_bundle
+from dropwell.archives import DEFAULT_LIMITS, Limits
+from dropwell.bundles import Bundle, open_bundle
 from dropwell.drops import DATA_FILES, Drop, safe_name
 from dropwell.errors import (
     BadBundle,

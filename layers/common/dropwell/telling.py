@@ -19,7 +19,8 @@ from dropwell.calls import UNSCATTERED, CallId
 from dropwell.diagnosis import card_key, summary_of
 from dropwell.errors import Missing, Superseded, TooLarge
 from dropwell.jobs import JobStatus
-from dropwell.notices import Detail, Facts, Group, Kind, attributes, event, mail
+from dropwell.mails import mail
+from dropwell.notices import Detail, Facts, Group, Kind, attributes, event
 from dropwell.ports import Bucket, Bus, Queue, Table, Topic
 from dropwell.records import CALL, JOB, NOTICE, Item, Key, Update
 from dropwell.runs import Run, State
