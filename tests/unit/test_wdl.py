@@ -9,6 +9,7 @@ import pytest
 from dropwell import wdl
 from dropwell.archives import Limits
 from dropwell.preflight import Checked, Severity
+from dropwell.wdl.inputs import MAX_FINDINGS
 from tests.unit.bundle_builders import opened
 
 TASK = """version 1.0
@@ -574,5 +575,5 @@ def test_of_an_unchecked_draft_2_workflow_no_input_is_sure() -> None:
 def test_of_very_many_findings_the_first_are_told_and_the_rest_counted() -> None:
     keys = {f"w.key{index}": 1 for index in range(150)}
     result = checked(workflow("Int depth"), keys)
-    assert len(result.findings) == wdl.MAX_FINDINGS + 1
+    assert len(result.findings) == MAX_FINDINGS + 1
     assert told(result)[-1] == "and 51 more like these in the inputs"
