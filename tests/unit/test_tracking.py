@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dropwell import ledger
+from dropwell import ledger, tracking
 from dropwell.calls import CallId
 from dropwell.errors import Superseded, UnknownRun
 from dropwell.jobs import JobStatus, Sighting
@@ -114,6 +114,50 @@ class TestSightings:
         asked = [d.message["failed"] for d in lab.world.pending if d.queue == "diagnoses"]
         assert len(asked) <= 3
         assert {job for one in asked for job in one["job_ids"]} == {f"j{n}" for n in range(60)}
+
+
+class TestScripts:
+    def untagged(self, lab, number, status=JobStatus.RUNNING):
+        folder = f"cromwell-execution/hello/{RUN_ID}/call-align/shard-{number}"
+        rc = f"s3://workflows/{folder}/align-{number}-rc.txt"
+        script = f'_s3_delocalize_with_retry "/tmp/scratch/x-rc.txt" "{rc}"\n'
+        lab.workflows.objects[f"scripts/{number}"] = {"v1": script.encode()}
+        url = f"s3://workflows/scripts/{number}"
+        return Heard("m", Sighting(job_id=f"j{number}", status=status, script_url=url))
+
+    @pytest.fixture
+    def read_keys(self, lab, monkeypatch):
+        """Return the keys that are read of the bucket of scripts."""
+        keys, reading = [], lab.workflows.read
+
+        def noted(key, **more):
+            keys.append(key)
+            return reading(key, **more)
+
+        monkeypatch.setattr(lab.workflows, "read", noted)
+        return keys
+
+    def test_are_read_once_each(self, lab, due, read_keys):
+        due()
+        for status in (JobStatus.RUNNABLE, JobStatus.RUNNING, JobStatus.SUCCEEDED):
+            track([self.untagged(lab, 1, status)], lab.watch, now=lab.world.now)
+        assert read_keys == ["scripts/1"]
+        assert counts(lab) == {"jobs": 1, "succeeded": 1}
+
+    def test_are_remembered_up_to_a_number(self, lab, due, read_keys, monkeypatch):
+        monkeypatch.setattr(tracking, "_PLACES_KEPT", 2)
+        due()
+        for number in (1, 2, 3, 1):
+            track([self.untagged(lab, number)], lab.watch, now=lab.world.now)
+        assert read_keys == ["scripts/1", "scripts/2", "scripts/3", "scripts/1"]
+        assert len(lab.watch.places) <= 2
+
+    def test_that_name_no_call_are_asked_about_again(self, lab, due, read_keys):
+        due()
+        heard = self.untagged(lab, 1)
+        lab.workflows.objects["scripts/1"] = {"v1": b"echo hello"}
+        tally = track([heard], lab.watch, now=lab.world.now)
+        assert tally.unattributed == 1
 
 
 class TestAPollOfARunThatEndsJustThen:
