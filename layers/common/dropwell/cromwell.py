@@ -169,8 +169,11 @@ class Cromwell:
         UnclearRefusal
             Cromwell said no, perhaps because it has the run already: ask `status`.
         TooOld
-            Cromwell is older than 75.
+            Cromwell is older than 75, or than 91 where a job role is asked for: it
+            would run the jobs with another role and not say so.
         """
+        if "aws_batch_job_role_arn" in submission.options:
+            require(self.version(), Feature.JOB_ROLES)
         body, content_type = urllib3.encode_multipart_formdata(_form(submission))
         answer = self._ask(
             "POST", "/api/workflows/v1", body=body, headers={"Content-Type": content_type}
