@@ -23,6 +23,7 @@ CREDENTIALS: Mapping[str, str] = {
     "AWS_DEFAULT_REGION": REGION,
 }
 """The emulated account's owner, who may do anything."""
+EMULATOR_LOG = "emulator.log"
 
 _READY_SECONDS = 30
 _STOP_SECONDS = 10
@@ -62,7 +63,7 @@ def running_emulator(*, python: Path, folder: Path) -> Iterator[str]:
     """
     objects, temporary = folder / "s3", folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    log = folder / "emulator.log"
+    log = folder / EMULATOR_LOG
     port = ReservedPort()
     url = f"http://{LOOPBACK}:{port.number}"
     # An environment of its own: functions inherit it, and must not see the host's.

@@ -6,6 +6,7 @@ ministack only.
 
 from __future__ import annotations
 
+import getpass
 import socketserver
 import sys
 from collections.abc import Awaitable, Callable
@@ -48,6 +49,27 @@ def single_permission(action_of: Callable[..., str | None]) -> Callable[..., str
     return action
 
 
+def dropped_by(name: str, notify: Callable[..., None]) -> Callable[..., None]:
+    """Let S3's notifications name whoever runs this as the one who dropped.
+
+    Ministack 1.5.33 names nobody; AWS names the caller's role and session.
+    """
+    identity = {"userIdentity": {"principalId": f"AWS:{name}"}}
+
+    def named(*arguments: Any, record_extra: dict[str, Any] | None = None, **more: Any) -> None:
+        notify(*arguments, record_extra={**identity, **(record_extra or {})}, **more)
+
+    return named
+
+
+def this_user() -> str:
+    """Return the name of who runs this process; a bare container knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the one until Python 3.12, the other since
+        return "local"
+
+
 def main() -> None:
     end_with_stdin()
     # The runtime interface that ministack gives each function answers in small
@@ -57,8 +79,10 @@ def main() -> None:
 
     from ministack import app as ministack  # type: ignore[import-not-found]
     from ministack.core import iam_actions  # type: ignore[import-not-found]
+    from ministack.services import s3  # type: ignore[import-not-found]
 
     iam_actions.extract_iam_action = single_permission(iam_actions.extract_iam_action)
+    s3._fire_s3_event = dropped_by(this_user(), s3._fire_s3_event)
     ministack.app = as_behind_tls(ministack.app)
     ministack.main()
 

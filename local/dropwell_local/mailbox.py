@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import EndpointConnectionError, HTTPClientError
 
 _MAILS = "mails.jsonl"
 _EVENTS = "events.jsonl"
@@ -116,7 +116,7 @@ def _keep(sqs: Any, queue: str, folder: Path, closing: threading.Event) -> None:
             received = sqs.receive_message(
                 QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait
             )
-        except HTTPClientError:
+        except (EndpointConnectionError, HTTPClientError):
             return  # the emulator is gone, and with it everything that could speak
         messages = received.get("Messages", [])
         for message in messages:

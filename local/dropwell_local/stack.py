@@ -7,6 +7,8 @@ import dataclasses
 import fcntl
 import functools
 import json
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from dropwell_local import LocalFailure, mailbox
 from dropwell_local.build import Tools, architecture, built_template, run
@@ -24,6 +27,7 @@ from dropwell_local.cromwell.settings import Settings
 from dropwell_local.emulator import (
     ACCOUNT,
     CREDENTIALS,
+    EMULATOR_LOG,
     REGION,
     environment_of_owner,
     running_emulator,
@@ -32,10 +36,10 @@ from dropwell_local.ports import LOOPBACK, ReservedPort
 
 DEFAULT_WORK = Path.home() / ".dropwell"
 STACK_NAME = "dropwell"
-JOB_QUEUE = "dropwell"
-"""The Batch job queue that the local Cromwell stands in for, and the only one heard of."""
 
 _STATE = "local.json"
+_SESSION = re.compile(r"\d{8}-\d{6}")
+_SESSIONS_KEPT = 5
 
 
 class AlreadyRunning(LocalFailure):
@@ -141,6 +145,7 @@ def local_stack(
     with contextlib.ExitStack() as running:
         running.enter_context(_ended_by_signals())
         running.enter_context(_alone_in(work))
+        _forget_old_sessions(work)
         folder = work / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir()
         port = running.enter_context(ReservedPort())
@@ -157,7 +162,6 @@ def local_stack(
             parameters={
                 "Architecture": architecture(),
                 "CromwellUrl": cromwell_url or f"http://{LOOPBACK}:{port.number}",
-                "JobQueueArns": f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{JOB_QUEUE}",
                 "DeletionProtection": "false",
                 "ReturnCodeDelaySeconds": "2",
                 **(parameters or {}),
@@ -183,7 +187,6 @@ def local_stack(
                 port=port.release(),
                 region=REGION,
                 account=ACCOUNT,
-                queue=JOB_QUEUE,
                 **(cromwell or {}),
             )
             server = LocalCromwell(settings, env=environment_of_owner(url))
@@ -227,6 +230,8 @@ def _client(url: str, service: str) -> Any:
         region_name=REGION,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        # Nothing on this machine gets well by waiting: a stack that was stopped is gone.
+        config=Config(connect_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}),
     )
 
 
@@ -240,6 +245,20 @@ def _alone_in(work: Path) -> Iterator[None]:
             raise AlreadyRunning(f"A local stack runs in {work} already.") from None
         (work / _STATE).unlink(missing_ok=True)
         yield
+
+
+def _forget_old_sessions(work: Path) -> None:
+    """Remove all but the latest sessions of a work folder, to make room for one more.
+
+    Called while this process alone holds the folder, so none of them is in use.
+    """
+    sessions = sorted(
+        folder
+        for folder in work.iterdir()
+        if _SESSION.fullmatch(folder.name) and (folder / EMULATOR_LOG).exists()
+    )
+    for folder in sessions[: 1 - _SESSIONS_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_state(file: Path, stack: LocalStack) -> None:

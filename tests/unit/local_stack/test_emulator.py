@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from dropwell_local.build import Tools
 from dropwell_local.emulator import EmulatorFailed, environment_of_owner, running_emulator
-from dropwell_local.emulator_process import single_permission
+from dropwell_local.emulator_process import single_permission, this_user
 from dropwell_local.ports import ReservedPort
 
 OWNER = """
@@ -122,6 +122,35 @@ def test_leave_to_send_is_leave_to_send_in_batches(client: Callable[..., Any]) -
         QueueUrl=queue, Entries=[{"Id": "1", "MessageBody": "hello"}]
     )
     assert [sent["Id"] for sent in answer["Successful"]] == ["1"]
+
+
+def test_a_drop_is_told_of_with_its_version_and_the_name_of_this_user(
+    client: Callable[..., Any],
+) -> None:
+    arn = "arn:aws:sqs:us-east-1:123456789012:drops"
+    allowed = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    queue = client("sqs").create_queue(QueueName="drops", Attributes={"Policy": policy})["QueueUrl"]
+    s3 = client("s3")
+    s3.create_bucket(Bucket="inbox")
+    s3.put_bucket_versioning(Bucket="inbox", VersioningConfiguration={"Status": "Enabled"})
+    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket="inbox", NotificationConfiguration=told)
+    version = s3.put_object(Bucket="inbox", Key="inbox/a.zip", Body=b"zip")["VersionId"]
+    records: list[Any] = []
+    while not records:
+        answer = client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=5)
+        bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        records = [record for body in bodies for record in body.get("Records", [])]
+        for message in answer.get("Messages", []):
+            client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    assert records[0]["s3"]["object"]["versionId"] == version
+    assert records[0]["userIdentity"] == {"principalId": f"AWS:{this_user()}"}
 
 
 def test_requests_count_as_having_come_over_tls(client: Callable[..., Any]) -> None:

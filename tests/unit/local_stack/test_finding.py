@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
+from dropwell_local.build import ToolMissing, Tools
+from dropwell_local.ports import ReservedPort
 from dropwell_local.stack import AlreadyRunning, LocalStack, NotRunning, local_stack
 
 STATE = {
@@ -53,3 +57,35 @@ def test_a_second_stack_in_one_folder_is_refused(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(AlreadyRunning, match="already"), local_stack(tmp_path):
             pass
+
+
+def session(work: Path, name: str) -> Path:
+    folder = work / name
+    folder.mkdir()
+    (folder / "emulator.log").touch()
+    return folder
+
+
+def test_the_latest_sessions_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    old = [session(tmp_path, f"2025110{day}-120000") for day in range(1, 8)]
+    (tmp_path / "20250101-120000").mkdir()  # no session: it has no log of an emulator
+    session(tmp_path, "reads")
+    with pytest.raises(ToolMissing), local_stack(tmp_path, tools=Tools(tmp_path)):
+        pass
+    assert [folder.exists() for folder in old] == [False] * 3 + [True] * 4
+    assert (tmp_path / "20250101-120000").exists()
+    assert (tmp_path / "reads").exists()
+
+
+def test_a_stack_that_is_gone_is_noticed_soon() -> None:
+    with ReservedPort() as nobody:
+        stack = LocalStack(
+            url=f"http://127.0.0.1:{nobody.number}",
+            cromwell_url="",
+            folder=Path(),
+            outputs={},
+        )
+        asked = time.monotonic()
+        with pytest.raises(EndpointConnectionError):
+            stack.client("dynamodb").list_tables()
+    assert time.monotonic() - asked < 5
