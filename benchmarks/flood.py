@@ -30,9 +30,8 @@ from benchmarks.settings import FUNCTIONS, PROJECT, SETTINGS
 from dropwell.aws import events
 from dropwell.aws.tables import Table
 from dropwell.calls import call_of_tags
-from dropwell.records import COUNTS, JOB, put_run
+from dropwell.records import COUNTS, JOB, put_run, recount
 from dropwell.runs import Due, Run, State
-from dropwell.tracking import recount
 
 CALLS = 10_000
 SAMPLE = 1_000

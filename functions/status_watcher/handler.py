@@ -21,8 +21,9 @@ from dropwell.aws.tables import Table
 from dropwell.cromwell import Cromwell
 from dropwell.errors import BadEvent, TryAgain
 from dropwell.jobs import Sighting
+from dropwell.polling import poll, sweep
 from dropwell.settings import StatusWatcherSettings
-from dropwell.tracking import Heard, Watch, poll, sweep, track
+from dropwell.tracking import Heard, Watch, track
 
 logger = Logger()
 metrics = Metrics()

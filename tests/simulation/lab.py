@@ -17,13 +17,14 @@ from dropwell.drops import Action, Control, Drop
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.ledger import load
 from dropwell.notices import Detail
+from dropwell.polling import poll, sweep
 from dropwell.ports import FailedCall
 from dropwell.preflight import Checked
 from dropwell.records import NOTICE
 from dropwell.runs import Due, Run
 from dropwell.submission import Desk, Rules, submit
 from dropwell.telling import Voice, tell
-from dropwell.tracking import Heard, Watch, poll, sweep, track
+from dropwell.tracking import Heard, Watch, track
 from tests.simulation.world import (
     MemoryBucket,
     MemoryBus,

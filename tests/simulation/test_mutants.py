@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 
-from dropwell import control, diagnosis, ledger, records, runs, submission, telling, tracking
+from dropwell import (
+    control,
+    diagnosis,
+    ledger,
+    polling,
+    records,
+    runs,
+    submission,
+    telling,
+    tracking,
+)
 from dropwell.errors import Superseded
 from dropwell.jobs import Sighting
 from dropwell.runs import State
+from tests.simulation import lab as lab_module
 from tests.simulation.lab import Job, Lab
 from tests.simulation.test_tracking import SCATTER, TIMING, counts
 from tests.simulation.world import MemoryCromwell, World, same
@@ -52,7 +63,7 @@ def rank_without_attempts(patch: pytest.MonkeyPatch) -> None:
 def status_goes_back(patch: pytest.MonkeyPatch) -> None:
     heard = runs.heard
     patch.setattr(
-        tracking, "heard", lambda run, status, now: heard(replace(run, state=State.RUNNING,
+        polling, "heard", lambda run, status, now: heard(replace(run, state=State.RUNNING,
         cromwell_status=""), status, now),
     )  # fmt: skip
 
@@ -76,7 +87,7 @@ def abort_never_noted(patch: pytest.MonkeyPatch) -> None:
 
 
 def failing_without_asking_whether_it_lasts(patch: pytest.MonkeyPatch) -> None:
-    doubt = tracking._doubt
+    doubt = polling._doubt
 
     def at_once(run: Any, watch: Any, now: int) -> Any:
         if any(call.lasting for call in watch.cromwell.failed_jobs(run.run_id)):
@@ -84,7 +95,7 @@ def failing_without_asking_whether_it_lasts(patch: pytest.MonkeyPatch) -> None:
         failing = replace(run, failing_at=now)
         return ledger.change(watch.table, run, lambda _: failing, notice="failing", now=now)[0]
 
-    patch.setattr(tracking, "_doubt", at_once)
+    patch.setattr(polling, "_doubt", at_once)
 
 
 def claims_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -97,14 +108,7 @@ def no_lease(patch: pytest.MonkeyPatch) -> None:
 
 
 def sends_nothing_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        tracking,
-        "sweep",
-        lambda watch, now: {},
-    )
-    import tests.simulation.lab as lab
-
-    patch.setattr(lab, "sweep", lambda watch, now: {})
+    patch.setattr(lab_module, "sweep", lambda watch, now: {})
 
 
 def consequences_of_news_only(patch: pytest.MonkeyPatch) -> None:
@@ -211,11 +215,11 @@ def _scenario_of_an_overtaken_answer() -> None:
         late = ask(run_ids)
         lab.cromwell.statuses = ask  # type: ignore[method-assign]
         lab.cromwell.now_is[drop.run_id] = "Running"
-        tracking.poll([drop.run_id], lab.watch, now=lab.world.now)
+        polling.poll([drop.run_id], lab.watch, now=lab.world.now)
         return late
 
     lab.cromwell.statuses = overtaken  # type: ignore[method-assign, assignment]
-    tracking.poll([drop.run_id], lab.watch, now=lab.world.now)
+    polling.poll([drop.run_id], lab.watch, now=lab.world.now)
     assert lab.run(drop).state is State.RUNNING
 
 

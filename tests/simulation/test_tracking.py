@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from dropwell.records import COUNTS, JOB
+from dropwell.records import COUNTS, JOB, recount
 from dropwell.runs import State
-from dropwell.tracking import recount
 from tests.simulation.lab import Job, Lab
 from tests.simulation.world import MemoryBucket, World, same
 

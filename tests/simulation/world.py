@@ -27,9 +27,8 @@ from dropwell.errors import (
 )
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.ports import FailedCall, Submission, Tail
-from dropwell.records import ABSENT, COUNTS, JOB, NOTICE, RUN, Item, Key, Put, Write
+from dropwell.records import ABSENT, COUNTS, JOB, NOTICE, RUN, Item, Key, Put, Write, recount
 from dropwell.runs import State
-from dropwell.tracking import recount
 
 VISIBILITY = 360
 """Seconds after which a message that was not finished with is delivered again."""

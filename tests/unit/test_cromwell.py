@@ -201,7 +201,7 @@ class TestSubmitting:
     def test_a_job_role_goes_to_a_cromwell_that_gives_it_and_to_no_other(self):
         wanted = submission(options={"aws_batch_job_role_arn": "arn:aws:iam::123456789012:role/r"})
         with CromwellStub(version="90") as old:
-            with pytest.raises(TooOld, match="is 90; a job role .* needs 91"):
+            with pytest.raises(TooOld, match=r"is 90; a job role .* needs 91"):
                 Cromwell(old.url).submit(wanted)
             assert not old.accepted
         with CromwellStub(version="91") as stub:

@@ -25,11 +25,11 @@ from dropwell.records import (
     put_pointer,
     put_run,
     put_same_bytes,
+    recount,
     run_of,
     sighting_of,
 )
 from dropwell.runs import Due, Origin, Run, State
-from dropwell.tracking import recount
 
 words = st.text(max_size=12)
 tuples = st.lists(words, max_size=3).map(tuple)

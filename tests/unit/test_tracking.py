@@ -10,9 +10,10 @@ from dropwell import ledger, tracking
 from dropwell.calls import CallId
 from dropwell.errors import Superseded, UnknownRun
 from dropwell.jobs import JobStatus, Sighting
-from dropwell.records import COUNTS
+from dropwell.polling import poll, sweep
+from dropwell.records import COUNTS, recount
 from dropwell.runs import Due, Run, State
-from dropwell.tracking import Heard, poll, recount, sweep, track
+from dropwell.tracking import Heard, track
 from tests.simulation.lab import Lab, _tags
 from tests.simulation.world import World
 from tests.unit.meanwhile import end, meanwhile

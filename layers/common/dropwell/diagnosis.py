@@ -21,10 +21,10 @@ from dropwell.errors import Missing, Superseded, TooLarge, TryAgain
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.ports import Bucket, LogGroup, Table
 from dropwell.records import CALL, NEW, SIG, Item, Put, Update, Write, job_key, sighting_of
+from dropwell.runs import observed
 from dropwell.summaries import CallSummary, summarise
 from dropwell.summaries import better as better_summary
 from dropwell.text import clean
-from dropwell.tracking import observed_run
 
 TAIL_BYTES = 64 << 10
 """How much of the end of stderr, and of stdout, is read."""
@@ -377,7 +377,7 @@ def _keep_cards(
     """Write the first few failures of each kind, with their logs' ends, where people look."""
     run = ledger.load(bench.table, run_id)
     if run is None:
-        run = ledger.create(bench.table, observed_run(run_id, workflow, now))
+        run = ledger.create(bench.table, observed(run_id, workflow, now))
     for before, summary in news:
         key = card_key(run.project, run.name, summary)
         card = _card(key, bench.inbox) if before and not summary.tail else None

@@ -115,12 +115,12 @@ def project_of(key: str) -> str:
 
     Who may touch a folder decides who may touch a project, so two folders are
     never one project: a name that cannot stand in keys and labels as it is gets a
-    hash of itself.
+    hash of itself, behind a sign that no plain name has.
 
     >>> project_of("inbox/cardio/2026/wgs.zip"), project_of("inbox/wgs.zip")
     ('cardio', 'default')
     >>> project_of("inbox/a b/wgs.zip")
-    'a-b-c8687a08'
+    'a-b@c8687a08'
     """
     _, *folders, _name = key.split("/")
     folder = folders[0] if folders else ""
@@ -129,7 +129,7 @@ def project_of(key: str) -> str:
     plain = safe_name(folder)
     if plain == folder:
         return folder
-    return f"{plain}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+    return f"{plain}@{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
 
 
 def what_is(key: str, size: int) -> Control | Ignored | None:

@@ -252,6 +252,20 @@ def live_jobs(counts: Mapping[str, Any]) -> int:
     return int(counts.get("jobs", 0) - ended)
 
 
+def recount(items: Iterable[Item]) -> dict[str, int]:
+    """Return what a run's counters must be, counted over its jobs.
+
+    >>> recount([{"sk": "JOB#1", "status": "FAILED"}, {"sk": "RUN", "state": "RUNNING"}])
+    {'jobs': 1, 'failed': 1}
+    """
+    counts: dict[str, int] = {}
+    for item in items:
+        if item["sk"].startswith(JOB):
+            for name in ("jobs", item["status"].lower()):
+                counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
 # Notices
 
 

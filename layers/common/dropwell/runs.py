@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dropwell.drops import Drop, rejected_folder, run_folder
+from dropwell.drops import DEFAULT_PROJECT, Drop, rejected_folder, run_folder, safe_name
 
 
 class State(StrEnum):
@@ -130,6 +130,20 @@ class Run:
     def due(self, kind: Due | None, at: int = 0) -> Run:
         """Return the run waiting for something else, or for nothing."""
         return replace(self, due_kind=kind, due_at=at if kind else 0)
+
+
+def observed(run_id: str, workflow: str, now: int) -> Run:
+    """Return the run of somebody who submitted it past us, by Swagger or curl."""
+    return Run(
+        run_id=run_id,
+        project=DEFAULT_PROJECT,
+        name=safe_name(workflow or run_id),
+        origin=Origin.OBSERVED,
+        workflow=workflow,
+        dropped_at=now,
+        submitted_at=now,
+        kept=True,
+    ).due(Due.POLL, now + 5)
 
 
 def state_of(status: str) -> State | None:

@@ -336,7 +336,8 @@ def _post(run: Run, submission: Submission, desk: Desk, now: int) -> Run:
         return _reject(run, [_refused(str(refusal))], desk, now)
     except UnclearRefusal as refusal:
         if run.unclear + 1 >= _MOST_UNCLEAR:
-            return _reject(run, [_refused(str(refusal))], desk, now)
+            look = f"Cromwell may have it all the same: look there for {run.run_id}."
+            return _reject(run, [replace(_refused(str(refusal)), advice=look)], desk, now)
         return _wait(replace(run, unclear=run.unclear + 1), str(refusal), desk, now)
     except CromwellAway as away:
         return _wait(run, str(away), desk, now)

@@ -1,29 +1,26 @@
-"""From what Batch says of jobs, and Cromwell of runs, to what is true of each.
+"""From what Batch says of jobs to what is true of each, and of their runs.
 
 Sightings come in batches, late, twice and out of order; only a later one than
 that on record is kept, and a run's counters move in the same transaction as its
-jobs. How a run ended only Cromwell knows: its answer turns the state, together
-with the notice that tells of it.
+jobs. How a run ended only Cromwell knows: `polling` asks it, when what is told
+here makes a run due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any
 
 from dropwell import ledger
 from dropwell.calls import CallId, CallPlace, call_of_tags, place_of_script
-from dropwell.drops import DEFAULT_PROJECT, safe_name
-from dropwell.errors import CromwellAway, Final, Missing, Superseded, TooLarge, TryAgain, UnknownRun
+from dropwell.errors import Missing, Superseded, TooLarge, TryAgain
 from dropwell.jobs import JobStatus, Sighting, later
-from dropwell.notices import Kind
-from dropwell.ports import Bucket, Cromwell, FailedCall, Jobs, Queue, Table
+from dropwell.ports import Bucket, Cromwell, Jobs, Queue, Table
 from dropwell.records import (
     COUNTS,
-    JOB,
     RUN,
     UNATTRIBUTED,
     Item,
@@ -34,18 +31,17 @@ from dropwell.records import (
     put_job,
     run_of,
 )
-from dropwell.reports import failed_calls_page, outputs_page, status_page
-from dropwell.runs import SELDOM, Due, Origin, Run, State, heard, next_poll
-from dropwell.submission import pass_on_abort
+from dropwell.reports import status_page
+from dropwell.runs import SELDOM, Due, Run, heard, observed
 
 JOBS_A_TRANSACTION = 99
 """A transaction takes 100 writes: these, and the counters."""
 
+DOUBT_EVERY = 60
+"""Seconds that at least lie between two questions about a run's failed calls."""
+
 _ROUNDS = 12
 _SOON = 5
-_DOUBT_EVERY = 60
-_LOST_AFTER = 2
-_UNSEEN_AGAIN = 30
 _SCRIPT_LIMIT = 8 << 20
 _FAILED_A_MESSAGE = 25
 _PLACES_KEPT = 20_000
@@ -314,27 +310,14 @@ def _wanted_poll(run: Run, group: Sequence[_Placed], live: int, failed: bool, no
     if ended and live <= 0:
         return now + _SOON
     if failed:
-        return max(now + _SOON, run.doubted_at + _DOUBT_EVERY)
+        return max(now + _SOON, run.doubted_at + DOUBT_EVERY)
     return now + SELDOM
 
 
 def _observed(run_id: str, group: Sequence[_Placed], now: int) -> Run:
     """Return the run of somebody who submitted it past us, by Swagger or curl."""
     workflow = next((one.run_name for one in group if one.run_name), "")
-    return observed_run(run_id, workflow, now)
-
-
-def observed_run(run_id: str, workflow: str, now: int) -> Run:
-    return Run(
-        run_id=run_id,
-        project=DEFAULT_PROJECT,
-        name=safe_name(workflow or run_id),
-        origin=Origin.OBSERVED,
-        workflow=workflow,
-        dropped_at=now,
-        submitted_at=now,
-        kept=True,
-    ).due(Due.POLL, now + _SOON)
+    return observed(run_id, workflow, now)
 
 
 def _diagnosis_messages(run_id: str, failed: Sequence[_Placed]) -> Iterator[dict[str, Any]]:
@@ -342,236 +325,3 @@ def _diagnosis_messages(run_id: str, failed: Sequence[_Placed]) -> Iterator[dict
     for start in range(0, len(failed), _FAILED_A_MESSAGE):
         job_ids = sorted({one.heard.sighting.job_id for one in failed[start:][:_FAILED_A_MESSAGE]})
         yield {"failed": {"run_id": run_id, "job_ids": job_ids}}
-
-
-# Polls
-
-
-def poll(run_ids: Sequence[str], watch: Watch, *, now: int) -> int:
-    """Ask Cromwell how runs are, and turn those whose answer is news.
-
-    Parameters
-    ----------
-    run_ids : sequence of str
-        Those that were found due; each is asked about only if it still is.
-    watch : Watch
-        What to work with.
-    now : int
-        Seconds since 1970.
-
-    Returns
-    -------
-    int
-        How many runs changed.
-
-    Raises
-    ------
-    CromwellAway
-        Nothing was learned; what is due stays due.
-    """
-    runs = [
-        run
-        for run in ledger.load_many(watch.table, run_ids).values()
-        if run.due_kind is Due.POLL and run.due_at <= now
-    ]
-    if not runs:
-        return 0
-    statuses = watch.cromwell.statuses([run.run_id for run in runs])
-    return sum(_poll_one(run, statuses.get(run.run_id), watch, now) for run in runs)
-
-
-def _poll_one(run: Run, status: str | None, watch: Watch, now: int) -> bool:
-    if status is None:
-        try:
-            status = watch.cromwell.status(run.run_id)
-        except UnknownRun:
-            return _unseen(run, watch, now)
-    turned = heard(run, status, now)
-    if turned and turned.state.terminal:
-        return _end(run, status, watch, now)
-    if run.abort_at and status != "Aborting":
-        pass_on_abort(run, watch.cromwell)
-    if run.suspect and not run.failing_at and run.doubted_at + _DOUBT_EVERY <= now:
-        run = _doubt(run, watch, now)
-    return _stay(run, status, watch, now)
-
-
-def _stay(run: Run, status: str, watch: Watch, now: int) -> bool:
-    """Record that a run goes on, and when to ask again."""
-    live = live_jobs(watch.table.get((run.run_id, COUNTS)) or {})
-    wait = SELDOM if live > 0 and not run.suspect and not run.abort_at else next_poll(run.polls)
-
-    def stayed(known: Run) -> Run | None:
-        if known.state.terminal:
-            return None
-        turned = heard(known, status, now) or known
-        return replace(turned, polls=known.polls + 1, unseen=0).due(Due.POLL, now + wait)
-
-    before = run.state
-    run, _ = ledger.change(watch.table, run, stayed)
-    if wait <= next_poll(99):
-        watch.wakeups.send({"poll": run.run_id}, delay=wait)
-    if run.state is not before:
-        watch.inbox.put(run.folder + "status.json", status_page(run))
-    return run.state is not before
-
-
-def _unseen(run: Run, watch: Watch, now: int) -> bool:
-    """Record that Cromwell does not know a run: not yet, or not any more."""
-    in_time = now < run.submitted_at + watch.visible_after
-    if not in_time and run.unseen + 1 >= _LOST_AFTER:
-        return _lost(run, watch, now)
-
-    def unseen(known: Run) -> Run | None:
-        if known.state.terminal:
-            return None
-        count = known.unseen if in_time else run.unseen + 1
-        return replace(known, unseen=count).due(Due.POLL, now + _UNSEEN_AGAIN)
-
-    ledger.change(watch.table, run, unseen)
-    watch.wakeups.send({"poll": run.run_id}, delay=_UNSEEN_AGAIN)
-    return False
-
-
-def _lost(run: Run, watch: Watch, now: int) -> bool:
-    def lost(known: Run) -> Run | None:
-        if known.state.terminal:
-            return None
-        return replace(
-            known, state=State.SYSTEM_ERROR, cause="LOST_UPSTREAM", ended_at=now, suspect=False
-        ).due(None)
-
-    run, changed = ledger.change(watch.table, run, lost, notice=Kind.ENDED, now=now)
-    watch.inbox.put(run.folder + "status.json", status_page(run))
-    return changed
-
-
-def _doubt(run: Run, watch: Watch, now: int) -> Run:
-    """Tell of the first failure that Cromwell will not retry, while the run still goes on.
-
-    A failed job is not a failed call: Cromwell may be about to run it again.
-    """
-    calls = _told(lambda: watch.cromwell.failed_jobs(run.run_id), "which calls failed", [])
-    lasting = [call for call in calls or () if call.lasting]
-
-    def doubted(known: Run) -> Run | None:
-        if known.state.terminal or known.failing_at:
-            return None
-        if not lasting:
-            return replace(known, doubted_at=now)
-        messages = _messages(lasting)
-        return replace(known, doubted_at=now, failing_at=now, suspect=False, failures=messages)
-
-    notice = Kind.FAILING if lasting else ""
-    return ledger.change(watch.table, run, doubted, notice=notice, now=now)[0]
-
-
-def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
-    """Save what a run leaves behind, then turn its state together with its notice."""
-    ended = heard(run, status, now)
-    failures, untold = _save(run, ended.state if ended else run.state, watch)
-
-    def turned(known: Run) -> Run | None:
-        news = heard(known, status, now)
-        if news is None:
-            return None
-        warnings = (*known.warnings, *untold)
-        return replace(news, failures=failures, warnings=warnings, suspect=False).due(None)
-
-    run, changed = ledger.change(watch.table, run, turned, notice=Kind.ENDED, now=now)
-    watch.inbox.put(run.folder + "status.json", status_page(run))
-    return changed
-
-
-def _save(run: Run, state: State, watch: Watch) -> tuple[tuple[str, ...], list[str]]:
-    """Save outputs or failed calls; return why the run failed, and what Cromwell could not tell."""
-    cromwell, untold = watch.cromwell, list[str]()
-    if state is State.COMPLETE:
-        outputs = _told(lambda: cromwell.outputs(run.run_id), "the outputs", untold)
-        if outputs is not None:
-            watch.inbox.put(run.folder + "outputs.json", outputs_page(outputs))
-    if state is not State.EXECUTOR_ERROR:
-        return (), untold
-    calls = _told(lambda: cromwell.failed_jobs(run.run_id), "which calls failed", untold)
-    if calls is not None:
-        watch.inbox.put(run.folder + "failures/calls.json", failed_calls_page(calls))
-    failures = _told(lambda: cromwell.failures(run.run_id), "why the run failed", untold)
-    return _short(failures or ()) or _messages(calls or ()), untold
-
-
-_Answer = TypeVar("_Answer")
-
-
-def _told(ask: Callable[[], _Answer], what: str, untold: list[str]) -> _Answer | None:
-    """Return what Cromwell answers, or note that it could not tell.
-
-    What it cannot tell now, because it is too much, it will not tell later
-    either; that must not keep a run from ending.
-    """
-    try:
-        return ask()
-    except Final as problem:
-        untold.append(f"Cromwell could not tell {what}: {problem}"[:500])
-        return None
-
-
-def _messages(calls: Sequence[FailedCall]) -> tuple[str, ...]:
-    return _short(message for call in calls for message in call.messages[-1:])
-
-
-def _short(messages: Iterable[str]) -> tuple[str, ...]:
-    return tuple(message[:500] for message in dict.fromkeys(messages))[:5]
-
-
-# The sweep
-
-
-def sweep(watch: Watch, *, now: int, most: int = 500) -> Mapping[str, int]:
-    """Find what is due and nobody told us of: polls, posts, notices.
-
-    Parameters
-    ----------
-    watch : Watch
-        What to work with.
-    now : int
-        Seconds since 1970.
-    most : int
-        How many of each kind to take in one pass.
-
-    Returns
-    -------
-    mapping
-        How many of each kind were due, and how many runs changed.
-    """
-    submits = watch.table.due(Due.SUBMIT, now, most)
-    notices = watch.table.due(Due.NOTICE, now, most)
-    polls = watch.table.due(Due.POLL, now, most)
-    watch.drops.send(*({"submit": run_id} for run_id, _ in submits))
-    watch.diagnoses.send(
-        *({"notice": {"run_id": run_id, "sk": sk}} for run_id, sk in notices), delay=0
-    )
-    try:
-        turned = poll([run_id for run_id, _ in polls], watch, now=now)
-    except CromwellAway:
-        turned = -1
-    return {
-        "posts_due": len(submits),
-        "notices_due": len(notices),
-        "polls_due": len(polls),
-        "runs_turned": max(turned, 0),
-        "cromwell_away": int(turned < 0),
-    }
-
-
-def recount(items: Iterable[Item]) -> dict[str, int]:
-    """Return what a run's counters must be, counted over its jobs.
-
-    >>> recount([{"sk": "JOB#1", "status": "FAILED"}, {"sk": "RUN", "state": "RUNNING"}])
-    {'jobs': 1, 'failed': 1}
-    """
-    counts: dict[str, int] = {}
-    for item in items:
-        if item["sk"].startswith(JOB):
-            for name in ("jobs", item["status"].lower()):
-                counts[name] = counts.get(name, 0) + 1
-    return counts

@@ -96,7 +96,10 @@ class Bucket:
         """
         source: Any = {"Bucket": self.name, "Key": key, "VersionId": version_id}
         try:
-            self._client.copy_object(Bucket=self.name, Key=to, CopySource=source)
+            # The owner's tags stay behind: copying them would take rights of its own.
+            self._client.copy_object(
+                Bucket=self.name, Key=to, CopySource=source, TaggingDirective="REPLACE"
+            )
         except ClientError as error:
             raise self._translated(error, key) from error
 
