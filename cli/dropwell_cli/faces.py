@@ -227,7 +227,10 @@ def why(run: Run | None, cause: str | None) -> str:
 
 def run_list(out: Console, runs: Sequence[Listed], now: float) -> None:
     roomy = out.width >= _ROOMY
-    table = _table("run", "name", "project", "state", "jobs", "dropped", *["took"][:roomy])
+    table = _table(
+        *("run", "name", "project", "state", *["why"][:roomy], "jobs", "dropped"),
+        *["took"][:roomy],
+    )
     for column in table.columns[1:3]:
         column.no_wrap = False  # these give way where the line gets too long
     for one in runs:
@@ -237,6 +240,7 @@ def run_list(out: Console, runs: Sequence[Listed], now: float) -> None:
             Text(run.name, no_wrap=True, overflow="ellipsis"),
             Text(run.project, no_wrap=True, overflow="ellipsis"),
             state_text(Standing(run=run, counts=one.counts)),
+            *[why(run, run.cause)][:roomy],
             jobs_text(one.counts, noun=roomy),
             _ago(int(now) - run.dropped_at) if run.dropped_at else "",
             *[took(run, now)][:roomy],

@@ -237,7 +237,7 @@ def _rejected(facts: Facts, detail: Detail) -> list[str]:
     lines += _numbered(facts.findings, detail)
     if facts.failures:
         lines += _cromwell_says(facts.failures, detail)
-    place = facts.report or facts.run_folder
+    place = facts.run_folder or facts.report
     lines.append("Fix and drop again." + (f" Report and bundle: {place}" if place else ""))
     who = _dropped(facts)
     return [*lines, *([_wrapped(who)] if who != "Dropped." else []), f"Drop: {facts.run_id}"]
