@@ -102,9 +102,8 @@ class Template:
                 return self.resolved(yes if self.holds(condition) else no)
             case "Fn::Join":
                 return argument[0].join(map(str, self.resolved(argument[1])))
-            case "Fn::Select":
-                index, values = argument
-                return self.resolved(values)[int(index)]
+            case "Fn::Split":
+                return str(self.resolved(argument[1])).split(argument[0])
             case "Fn::Sub":
                 return self._sub(argument)
         raise NotImplementedError(name)
@@ -117,8 +116,7 @@ class Template:
         if name not in self.document["Parameters"]:
             return self.names.get(name, name)
         parameter = self.document["Parameters"][name]
-        value = self.parameters.get(name, parameter.get("Default"))
-        return str(value).split(",") if parameter["Type"] == "CommaDelimitedList" else value
+        return self.parameters.get(name, parameter.get("Default"))
 
     def _sub(self, argument: Json) -> str:
         text, names = (argument, {}) if isinstance(argument, str) else argument
@@ -137,6 +135,8 @@ class Template:
     def _truth(self, value: Mapping[str, Json]) -> bool:
         ((name, argument),) = value.items()
         match name:
+            case "Fn::And":
+                return all(map(self._truth, argument))
             case "Fn::Not":
                 return not self._truth(argument[0])
             case "Fn::Equals":

@@ -20,6 +20,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dropwell import ledger, wdl
+from dropwell.archives import DEFAULT_LIMITS
 from dropwell.aws import events
 from dropwell.aws.buckets import Bucket
 from dropwell.aws.tables import Table
@@ -45,6 +46,7 @@ def desk() -> Desk:
         cromwell=Cromwell(settings.cromwell_url),
         check=partial(wdl.check, import_hosts=settings.allowed_import_hosts),
         rules=Rules(
+            limits=replace(DEFAULT_LIMITS, closure=settings.submission_limit_bytes),
             submission_bytes=settings.submission_limit_bytes,
             enforced_options=settings.enforced_options,
             allowed_options=settings.allowed_options,
