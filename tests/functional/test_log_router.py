@@ -457,7 +457,7 @@ class TestEveryKind:
         cloud.tell("rejected")
         [mail] = cloud.mails()
         assert "Not started" in mail.subject
-        assert f"{run.folder}report.md" in mail.body
+        assert f"Report and bundle: {cloud.inbox.uri(run.folder)}\n" in mail.body
         self.holds(cloud, "Drop Rejected")
 
     def test_failing(self, cloud, failed):
