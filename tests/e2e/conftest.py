@@ -9,6 +9,7 @@ import pytest
 
 from dropwell_local.stack import local_stack
 from tests.e2e.inbox import Inbox
+from tests.e2e.wire import Wire
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,9 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inbox]:
+def wire() -> Iterator[Wire]:
+    """Give the wire over which the functions reach Cromwell."""
+    with Wire() as wire:
+        yield wire
+
+
+@pytest.fixture(scope="session")
+def inbox(tmp_path_factory: pytest.TempPathFactory, wire: Wire) -> Iterator[Inbox]:
     """Give the inbox of a running stack, built from nothing."""
-    work = tmp_path_factory.mktemp("dropwell")
     # A submitter that was killed is followed by the next within a minute, not three.
-    with local_stack(work, parameters={"LeaseSeconds": "5"}) as stack:
+    parameters = {"CromwellUrl": wire.url, "LeaseSeconds": "10"}
+    with local_stack(tmp_path_factory.mktemp("dropwell"), parameters=parameters) as stack:
+        wire.cromwell = stack.cromwell_url
         yield Inbox(stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -10,15 +11,33 @@ import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from boto3.dynamodb.types import TypeDeserializer
 
 from dropwell.drops import Drop
 from dropwell_local.mailbox import Mail
 from dropwell_local.stack import LocalStack
 
+EVENTS = Path(__file__).parents[2] / "events"
+
 ENDED = {"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "REJECTED"}
+
+HELLO = """\
+version 1.0
+
+workflow {name} {{
+  call greet
+}}
+
+task greet {{
+  command <<< echo hello >>>
+  output {{ String greeting = read_string(stdout()) }}
+  runtime {{ docker: "debian:12" }}
+}}
+"""
 
 Seen = TypeVar("Seen")
 
@@ -41,6 +60,11 @@ def zipped(files: Mapping[str, object]) -> bytes:
             text = content if isinstance(content, str) else json.dumps(content)
             archive.writestr(path, text)
     return folded.getvalue()
+
+
+def hello(name: str) -> dict[str, object]:
+    """Return the files of a bundle that needs nothing; its workflow has that name."""
+    return {"main.wdl": HELLO.format(name=name)}
 
 
 class Inbox:
@@ -76,10 +100,19 @@ class Inbox:
     def state(self, run_id: str) -> str:
         return str(self.items(run_id).get("RUN", {}).get("state", ""))
 
-    def end_of(self, run_id: str, *, within: float = 60) -> str:
+    def sweep(self) -> None:
+        """Let the sweep look now, as its schedule would within the minute."""
+        self.stack.client("lambda").invoke(
+            FunctionName=self.stack.outputs["StatusWatcherFunction"],
+            Payload=(EVENTS / "schedule_tick.json").read_bytes(),
+        )
+
+    def end_of(self, run_id: str, *, within: float = 60, sweeping: bool = False) -> str:
         """Wait until a run has ended and its readers have heard; return its state."""
 
         def told() -> str | None:
+            if sweeping:
+                self.sweep()
             state = self.state(run_id)
             said = {mail.attributes["kind"] for mail in self.mails(run_id)}
             return state if state in ENDED and said & {"ended", "rejected"} else None
@@ -117,3 +150,22 @@ class Inbox:
         return Counter(
             item["status"] for key, item in self.items(run_id).items() if key.startswith("JOB#")
         )
+
+    def submitters(self) -> list[psutil.Process]:
+        """Return the processes that run the submitter now."""
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                name = process.environ().get("AWS_LAMBDA_FUNCTION_NAME")
+                if name == self.stack.outputs["SubmitterFunction"]:
+                    found.append(process)
+        return found
+
+    def assert_one_run(self, name: str, run_id: str) -> None:
+        """Assert that a drop became one run, told of once, and that its bundle is kept."""
+        assert self.state(run_id) == "COMPLETE"
+        assert [workflow["id"] for workflow in self.workflows(name)] == [run_id]
+        assert [mail.attributes["kind"] for mail in self.mails(run_id)] == ["accepted", "ended"]
+        kept = {key.rpartition("/")[2] for key in self.keys(f"runs/demo/{name}/{run_id}/")}
+        assert {"bundle.zip", "receipt.json", "status.json", "outputs.json"} <= kept
+        assert self.keys(f"inbox/demo/{name}.zip") == []
