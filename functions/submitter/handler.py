@@ -29,8 +29,9 @@ from dropwell.control import act
 from dropwell.cromwell import Cromwell
 from dropwell.drops import Control, Drop, Ignored, what_is
 from dropwell.errors import BadEvent, DropwellError
+from dropwell.preparing import Rules
 from dropwell.settings import SubmitterSettings
-from dropwell.submission import Desk, Rules, submit
+from dropwell.submission import Desk, submit
 
 logger = Logger()
 metrics = Metrics()

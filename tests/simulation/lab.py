@@ -20,9 +20,10 @@ from dropwell.notices import Detail
 from dropwell.polling import poll, sweep
 from dropwell.ports import FailedCall
 from dropwell.preflight import Checked
+from dropwell.preparing import Rules
 from dropwell.records import NOTICE
 from dropwell.runs import Due, Run
-from dropwell.submission import Desk, Rules, submit
+from dropwell.submission import Desk, submit
 from dropwell.telling import Voice, tell
 from dropwell.tracking import Heard, Watch, track
 from tests.simulation.world import (

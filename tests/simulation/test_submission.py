@@ -144,3 +144,19 @@ def _let_cromwell_obey(lab: Lab) -> None:
         return answer
 
     lab.cromwell._abort = abort  # type: ignore[method-assign]
+
+
+def test_a_drop_that_is_removed_after_it_was_posted_is_followed_all_the_same():
+    """The submitter dies after the post, and the owner tidies up before it comes again."""
+    calm = lab()
+    calm.drop()
+    calm.world.step()
+    posted = calm.world.trace.index("POST submit")
+    broken = lab(crash_at=frozenset({2 * posted + 1}))
+    drop = broken.drop()
+    broken.world.step()
+    broken.inbox.objects.pop(drop.key)
+    broken.settle()
+    assert list(broken.cromwell.accepted) == [drop.run_id]
+    assert broken.run(drop).state is State.COMPLETE
+    assert broken.notices(drop) == ["accepted", "ended"]

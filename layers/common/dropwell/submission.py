@@ -8,16 +8,14 @@ last.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from dropwell import ledger
-from dropwell.archives import DEFAULT_LIMITS, Limits
+from dropwell.archives import Limits
 from dropwell.bundles import Bundle, open_bundle
-from dropwell.drops import DATA_FILES, Drop, safe_name
+from dropwell.drops import Drop, safe_name
 from dropwell.errors import (
     BadBundle,
     CromwellAway,
@@ -29,10 +27,9 @@ from dropwell.errors import (
     UnknownRun,
 )
 from dropwell.notices import Kind
-from dropwell.options import review_options
 from dropwell.ports import Bucket, Cromwell, Submission, Table
-from dropwell.posting import data_files, import_zip, main_source, rewritten
-from dropwell.preflight import Checked, Finding, Severity, errors_of
+from dropwell.preflight import Checked, Finding, Severity
+from dropwell.preparing import Rules, prepare
 from dropwell.records import put_same_bytes
 from dropwell.reports import receipt, rejection_page, rejection_record, status_page
 from dropwell.runs import Due, Run, State, next_try
@@ -54,31 +51,6 @@ class Outcome(StrEnum):
     WAITING = "waiting"
     BUSY = "busy"
     KNOWN = "known"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What the operator lets a bundle ask.
-
-    Parameters
-    ----------
-    limits : Limits
-        How large a bundle may be.
-    submission_bytes : int
-        The largest submission that Cromwell and its proxy take.
-    enforced_options : mapping
-        Workflow options laid over those of every bundle.
-    allowed_options : tuple of str
-        Options that act with Cromwell's rights, and that bundles may set nevertheless.
-    output_prefixes : tuple of str
-        ``s3://`` prefixes under which Cromwell may copy outputs and logs.
-    """
-
-    limits: Limits = DEFAULT_LIMITS
-    submission_bytes: int = DEFAULT_LIMITS.closure
-    enforced_options: Mapping[str, Any] = field(default_factory=dict)
-    allowed_options: tuple[str, ...] = ()
-    output_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,11 +173,11 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
             sha256=bundle.sha256,
             labels=tuple(sorted(bundle.labels.items())),
         )
-        prepared = _prepare(bundle, run, desk)
+        prepared = prepare(bundle, run, desk.check, desk.rules, inputs=desk.workflows)
     except BadBundle as bad:
         return _reject(run, bad.findings, desk, now)
     except Missing:
-        return _reject(run, [_vanished(run)], desk, now)
+        return _vanished(run, desk, now)
     except TooLarge:
         return _reject(run, [_too_large(run, desk.rules.limits)], desk, now)
     warnings = (*prepared.warnings, *_twins(run, desk.table))
@@ -216,91 +188,25 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
     return _post(run, prepared.submission, desk, now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A bundle found fit to run: what will be posted, and what must be stored before."""
-
-    submission: Submission
-    workflow: str
-    uploads: Mapping[str, str]
-    warnings: tuple[Finding, ...]
-
-
-def _prepare(bundle: Bundle, run: Run, desk: Desk) -> _Prepared:
-    """Check a bundle and say what to post for it.
-
-    Raises
-    ------
-    BadBundle
-        With all that was found, the warnings too.
-    """
-    rules = desk.rules
-    checked = desk.check(bundle)
-    data = data_files(bundle, checked)
-    options, of_options = review_options(
-        bundle.options,
-        file=bundle.options_file,
-        enforced=rules.enforced_options,
-        allowed_keys=rules.allowed_options,
-        allowed_prefixes=rules.output_prefixes,
-    )
-    findings = (*bundle.findings, *checked.findings, *data.findings, *of_options)
-    if errors_of(findings):
-        raise BadBundle(*findings)
-    if bundle.dry_run:
-        raise BadBundle(_only_checked(), *findings)
-    keys = {entry: f"{DATA_FILES}{run.run_id}/{entry}" for entry in data.entries}
-    uris = {entry: desk.workflows.uri(key) for entry, key in keys.items()}
-    submission = Submission(
-        run_id=run.run_id,
-        source=main_source(bundle, checked),
-        inputs=rewritten(bundle.inputs, data, uris),
-        options=options,
-        labels={**bundle.labels, "dropwell-project": run.project, "dropwell-name": run.name},
-        dependencies=import_zip(bundle, checked),
-        on_hold=bundle.hold,
-    )
-    if (size := _size(submission)) > rules.submission_bytes:
-        raise BadBundle(_too_large_to_post(size, rules.submission_bytes), *findings)
-    return _Prepared(
-        submission=submission, workflow=checked.workflow, uploads=keys, warnings=findings
-    )
-
-
-def _size(submission: Submission) -> int:
-    """Return about how many bytes a submission takes on the wire."""
-    texts: list[Any] = [submission.inputs, submission.options, submission.labels]
-    told = sum(len(json.dumps(text).encode()) for text in texts)
-    return told + len(submission.source.encode()) + len(submission.dependencies or b"") + 2_000
-
-
-def _too_large_to_post(size: int, most: int) -> Finding:
-    return Finding(
-        rule="submission-too-large",
-        message=f"WDL, imports and inputs together are {in_bytes(size)}; this Cromwell takes"
-        f" {in_bytes(most)}",
-        advice="Move long lists out of the inputs into a file on S3, and read them in the WDL.",
-    )
-
-
-def _only_checked() -> Finding:
-    return Finding(
-        rule="dry-run",
-        severity=Severity.WARNING,
-        message="only checked, as dryRun in the manifest asks; nothing stands against running it",
-    )
-
-
 def _told(findings: tuple[Finding, ...]) -> tuple[str, ...]:
     return tuple(str(finding)[:500] for finding in findings[:_SHOWN_FINDINGS])
 
 
-def _vanished(run: Run) -> Finding:
-    return Finding(
+def _vanished(run: Run, desk: Desk, now: int) -> Run:
+    """Reject a drop that is not there any more, unless an earlier delivery had posted it."""
+    if run.tries > 1:
+        try:
+            return _accept(run, desk.cromwell.status(run.run_id), desk, now)
+        except CromwellAway as away:
+            return _wait(run, str(away), desk, now)
+        except UnknownRun:
+            pass  # then nothing was posted
+    finding = Finding(
         rule="vanished",
         message=f"{run.drop.file_name} was removed before it could be read",
         advice="drop it again",
     )
+    return _reject(run, [finding], desk, now)
 
 
 def _too_large(run: Run, limits: Limits) -> Finding:

@@ -1,0 +1,140 @@
+"""From an opened bundle to what is posted for it, or to all that stands against that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dropwell.archives import DEFAULT_LIMITS, Limits
+from dropwell.bundles import Bundle
+from dropwell.drops import DATA_FILES
+from dropwell.errors import (
+    BadBundle,
+)
+from dropwell.options import review_options
+from dropwell.ports import Bucket, Submission
+from dropwell.posting import data_files, import_zip, main_source, rewritten
+from dropwell.preflight import Checked, Finding, Severity, errors_of
+from dropwell.runs import Run
+from dropwell.strict_json import in_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the operator lets a bundle ask.
+
+    Parameters
+    ----------
+    limits : Limits
+        How large a bundle may be.
+    submission_bytes : int
+        The largest submission that Cromwell and its proxy take.
+    enforced_options : mapping
+        Workflow options laid over those of every bundle.
+    allowed_options : tuple of str
+        Options that act with Cromwell's rights, and that bundles may set nevertheless.
+    output_prefixes : tuple of str
+        ``s3://`` prefixes under which Cromwell may copy outputs and logs.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    submission_bytes: int = DEFAULT_LIMITS.closure
+    enforced_options: Mapping[str, Any] = field(default_factory=dict)
+    allowed_options: tuple[str, ...] = ()
+    output_prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A bundle found fit to run: what will be posted, and what must be stored before."""
+
+    submission: Submission
+    workflow: str
+    uploads: Mapping[str, str]
+    warnings: tuple[Finding, ...]
+
+
+def prepare(
+    bundle: Bundle,
+    run: Run,
+    check: Callable[[Bundle], Checked],
+    rules: Rules,
+    *,
+    inputs: Bucket,
+) -> Prepared:
+    """Check a bundle, and say what to post for it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        As it was opened.
+    run : Run
+        Whose bundle it is; gives id, project and name.
+    check : callable
+        Reads its WDL and inputs.
+    rules : Rules
+        What it may ask.
+    inputs : Bucket
+        Where its data files will be stored; only asked for their addresses.
+
+    Raises
+    ------
+    BadBundle
+        With all that was found, the warnings too.
+    """
+    checked = check(bundle)
+    data = data_files(bundle, checked)
+    options, of_options = review_options(
+        bundle.options,
+        file=bundle.options_file,
+        enforced=rules.enforced_options,
+        allowed_keys=rules.allowed_options,
+        allowed_prefixes=rules.output_prefixes,
+    )
+    findings = (*bundle.findings, *checked.findings, *data.findings, *of_options)
+    if errors_of(findings):
+        raise BadBundle(*findings)
+    if bundle.dry_run:
+        raise BadBundle(_only_checked(), *findings)
+    keys = {entry: f"{DATA_FILES}{run.run_id}/{entry}" for entry in data.entries}
+    uris = {entry: inputs.uri(key) for entry, key in keys.items()}
+    submission = Submission(
+        run_id=run.run_id,
+        source=main_source(bundle, checked),
+        inputs=rewritten(bundle.inputs, data, uris),
+        options=options,
+        labels={**bundle.labels, "dropwell-project": run.project, "dropwell-name": run.name},
+        dependencies=import_zip(bundle, checked),
+        on_hold=bundle.hold,
+    )
+    if (size := _size(submission)) > rules.submission_bytes:
+        raise BadBundle(_too_large_to_post(size, rules.submission_bytes), *findings)
+    return Prepared(
+        submission=submission, workflow=checked.workflow, uploads=keys, warnings=findings
+    )
+
+
+def _size(submission: Submission) -> int:
+    """Return about how many bytes a submission takes on the wire."""
+    texts: list[Any] = [submission.inputs, submission.options, submission.labels]
+    told = sum(len(json.dumps(text).encode()) for text in texts)
+    return told + len(submission.source.encode()) + len(submission.dependencies or b"") + 2_000
+
+
+def _too_large_to_post(size: int, most: int) -> Finding:
+    return Finding(
+        rule="submission-too-large",
+        message=f"WDL, imports and inputs together are {in_bytes(size)}; this Cromwell takes"
+        f" {in_bytes(most)}",
+        advice="Move long lists out of the inputs into a file on S3, and read them in the WDL.",
+    )
+
+
+def _only_checked() -> Finding:
+    return Finding(
+        rule="dry-run",
+        severity=Severity.WARNING,
+        message="only checked, as dryRun in the manifest asks; nothing stands against running it",
+    )
