@@ -189,9 +189,12 @@ RIGHTS = {
             "InboxBucket.Arn/inbox/*",
             "InboxBucket.Arn/control/*",
         },
-        ("s3:GetObject", "s3:PutObject"): {"InboxBucket.Arn/runs/*", "InboxBucket.Arn/rejected/*"},
+        ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"): {
+            "InboxBucket.Arn/runs/*",
+            "InboxBucket.Arn/rejected/*",
+        },
         ("s3:ListBucket", "s3:ListBucketVersions"): {"InboxBucket.Arn"},
-        ("s3:PutObject",): {f"{BUCKET}/{DATA_FILES}*"},
+        ("s3:AbortMultipartUpload", "s3:PutObject"): {f"{BUCKET}/{DATA_FILES}*"},
         REMEMBER: {"Table.Arn"},
     },
     "StatusWatcherRole": {

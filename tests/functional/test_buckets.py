@@ -128,7 +128,7 @@ class TestTheRealBucket:
             ("get_object", lambda bucket: bucket.read("x", limit=9)),
             ("get_object", lambda bucket: bucket.tail("x", 9)),
             ("head_object", lambda bucket: bucket.size("x")),
-            ("copy_object", lambda bucket: bucket.copy("x", "v", "y")),
+            ("head_object", lambda bucket: bucket.copy("x", "v", "y")),
         ],
     )
     def test_does_not_take_forbidden_for_missing(self, operation, call):

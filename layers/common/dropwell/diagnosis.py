@@ -131,7 +131,8 @@ def _place(seen: Sighting, bench: Bench) -> CallPlace | None:
         script = bench.scripts.read(key, limit=_SCRIPT_LIMIT)
     except (Missing, TooLarge):
         return None
-    return place_of_script(script.decode(errors="replace"))
+    place = place_of_script(script.decode(errors="replace"))
+    return place if place and place.bucket == bench.workflows.name else None
 
 
 def _summary_of_job(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _NOT_THERE = {"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed"}
 _PAST_THE_END = {"InvalidRange", "416"}
+_ONE_COPY = 5 << 30  # S3 copies no more in one request
 
 
 class Bucket:
@@ -87,18 +88,24 @@ class Bucket:
         self._client.upload_fileobj(stream, self.name, key)
 
     def copy(self, key: str, version_id: str, to: str) -> None:
-        """Copy one version of an object to another key of this bucket.
+        """Copy one version of an object to another key of this bucket, however large it is.
 
         Raises
         ------
         Missing
             The version is not there.
         """
+        from boto3.s3.transfer import TransferConfig
+
         source: Any = {"Bucket": self.name, "Key": key, "VersionId": version_id}
         try:
-            # The owner's tags stay behind: copying them would take rights of its own.
-            self._client.copy_object(
-                Bucket=self.name, Key=to, CopySource=source, TaggingDirective="REPLACE"
+            self._client.copy(
+                source,
+                self.name,
+                to,
+                # The owner's tags stay behind: copying them would take rights of its own.
+                ExtraArgs={"TaggingDirective": "REPLACE"},
+                Config=TransferConfig(multipart_threshold=_ONE_COPY, use_threads=False),
             )
         except ClientError as error:
             raise self._translated(error, key) from error
