@@ -8,7 +8,7 @@ import pytest
 
 from dropwell import ledger, tracking
 from dropwell.calls import CallId
-from dropwell.errors import Superseded, UnknownRun
+from dropwell.errors import CromwellAway, Superseded, UnknownRun
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.polling import poll, sweep
 from dropwell.records import COUNTS, recount
@@ -231,3 +231,25 @@ def test_a_sweep_takes_no_more_than_it_is_told(lab):
     told = sweep(lab.watch, now=lab.world.now, most=2)
     assert told["posts_due"] == 2
     assert [d.message for d in lab.world.pending] == [{"submit": "r0"}, {"submit": "r1"}]
+
+
+def test_a_run_that_cannot_be_asked_about_holds_up_no_other():
+    lab = Lab(World())
+    runs = [lab.drop(f"run-{number}.zip") for number in range(2)]
+    while lab.world.step():
+        pass
+    lab.world.now += 30
+    first, second = (drop.run_id for drop in runs)
+    lab.cromwell.now_is |= {first: "Succeeded", second: "Succeeded"}
+
+    def outputs(run_id: str) -> dict[str, object]:
+        if run_id == first:
+            raise CromwellAway("the answer came too slowly")
+        return {}
+
+    lab.cromwell.outputs = outputs
+    assert poll([first, second], lab.watch, now=lab.world.now) == 1
+    assert lab.run(runs[1]).state is State.COMPLETE
+    put_off = lab.run(runs[0])
+    assert not put_off.state.terminal
+    assert put_off.due_at > lab.world.now

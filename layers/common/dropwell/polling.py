@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dropwell import ledger
-from dropwell.errors import CromwellAway, Final, UnknownRun
+from dropwell.errors import CromwellAway, Final, TryAgain, UnknownRun
 from dropwell.notices import Kind
-from dropwell.ports import FailedCall
+from dropwell.ports import FailedCall, Table
 from dropwell.records import COUNTS, live_jobs
 from dropwell.reports import failed_calls_page, outputs_page, status_page
 from dropwell.runs import SELDOM, Due, Run, State, heard, next_poll
@@ -54,7 +54,25 @@ def poll(run_ids: Sequence[str], watch: Watch, *, now: int) -> int:
     if not runs:
         return 0
     statuses = watch.cromwell.statuses([run.run_id for run in runs])
-    return sum(_poll_one(run, statuses.get(run.run_id), watch, now) for run in runs)
+    turned = 0
+    for run in runs:
+        try:
+            turned += _poll_one(run, statuses.get(run.run_id), watch, now)
+        except TryAgain:
+            _put_off(run, watch.table, now)
+    return turned
+
+
+def _put_off(run: Run, table: Table, now: int) -> None:
+    """Ask about a run later, so that one which cannot be asked about holds up no other."""
+
+    def later(known: Run) -> Run | None:
+        if known.state.terminal:
+            return None
+        wait = next_poll(known.polls)
+        return replace(known, polls=known.polls + 1).due(Due.POLL, now + wait)
+
+    ledger.change(table, run, later)
 
 
 def _poll_one(run: Run, status: str | None, watch: Watch, now: int) -> bool:
