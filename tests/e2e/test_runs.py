@@ -86,7 +86,7 @@ def test_a_task_that_fails_is_explained_in_its_own_words(inbox: Inbox) -> None:
     assert ended.attributes["kind"] == "ended"
     assert ended.subject.startswith("[demo] FAILED: counting")
     assert "chr7: no such contig" in ended.text
-    assert "3" in ended.text
+    assert "count ended with return code 3" in ended.text
 
 
 def test_a_typo_in_the_inputs_is_told_before_anything_runs(inbox: Inbox) -> None:
