@@ -24,9 +24,11 @@ def run_id(inbox: Inbox, wire: Wire) -> str:
         drop = inbox.put(f"inbox/demo/{NAME}.zip", zipped(hello(NAME)))
         tell(inbox, drop, times=10)
         tell(inbox, drop, times=9)  # its own notification is the twentieth
-        eventually(lambda: waiting(inbox) == (20, 0), within=10, what="twenty deliveries")
+        eventually(lambda: waiting(inbox) >= 20, within=10, what="twenty deliveries")
     stop.wait()
-    eventually(lambda: waiting(inbox) == (0, 1), within=30, what="the end of the others")
+    eventually(
+        lambda: outcomes(inbox, drop.run_id)["busy"] == 19, within=30, what="the other nineteen"
+    )
     assert len(inbox.submitters()) > 2
     stop.let_go(deliver=True)
     return drop.run_id
@@ -57,13 +59,13 @@ def tell(inbox: Inbox, drop: Drop, *, times: int) -> None:
     )
 
 
-def waiting(inbox: Inbox) -> tuple[int, int]:
-    """Return how many deliveries wait, and how many are in a submitter's hands."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+def waiting(inbox: Inbox) -> int:
+    """Return how many deliveries no submitter has taken yet."""
+    name = "ApproximateNumberOfMessages"
     told = inbox.stack.client("sqs").get_queue_attributes(
-        QueueUrl=inbox.stack.outputs["DropQueue"], AttributeNames=names
-    )["Attributes"]
-    return int(told[names[0]]), int(told[names[1]])
+        QueueUrl=inbox.stack.outputs["DropQueue"], AttributeNames=[name]
+    )
+    return int(told["Attributes"][name])
 
 
 def outcomes(inbox: Inbox, run_id: str) -> Counter[str]:
@@ -85,8 +87,8 @@ def test_are_one_run(inbox: Inbox, run_id: str) -> None:
 
 
 def test_are_one_accepted_post(wire: Wire, run_id: str) -> None:
-    assert [post.status for post in wire.of(run_id)] == [201]
+    assert [post.status for post in wire.of(run_id)].count(201) == 1
 
 
-def test_find_each_other_at_work(inbox: Inbox, run_id: str) -> None:
+def test_find_one_submitter_at_work_already(inbox: Inbox, run_id: str) -> None:
     assert outcomes(inbox, run_id) == {"submitted": 1, "busy": 19}

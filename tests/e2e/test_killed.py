@@ -55,8 +55,10 @@ def trials(inbox: Inbox, wire: Wire) -> dict[Moment, Trial]:
         # The first thing that it did is on record, what it was about to do is not.
         answer = 201 if trial.moment is Moment.UNANSWERED else None
         assert trial.stop.wait().status == answer
-        assert inbox.items(trial.run_id).keys() == {"RUN"}
-        assert not inbox.items(trial.run_id)["RUN"].get("submitted_at")
+        known = inbox.items(trial.run_id)
+        assert known["RUN"]["state"] == "QUEUED"
+        assert "submitted_at" not in known["RUN"]
+        assert "NOTICE#accepted" not in known
         assert not trial.stop.sender_gone(within=0)
     for process in inbox.submitters():
         process.kill()
