@@ -40,7 +40,9 @@ def parts_of(*tops: str) -> set[str]:
 
 
 SEAM = parts_of("ports", "ledger", "reports")
-PATHS = parts_of("submission", "preparing", "tracking", "polling", "diagnosis", "telling", "control")
+PATHS = parts_of(
+    "submission", "preparing", "tracking", "polling", "diagnosis", "telling", "control"
+)
 ADAPTERS = parts_of("cromwell", "wdl", "settings", "aws")
 DOMAIN = set(MODULES) - SEAM - PATHS - ADAPTERS
 

@@ -298,7 +298,10 @@ def _consequences(
         return sooner if sooner != known else None
 
     turned, changed = ledger.change(watch.table, run, moved)
-    if changed and wanted <= turned.due_at:
+    if turned.state.terminal:
+        return
+    # A run may be due sooner than that with nobody on the way to ask, as a new one is.
+    if wanted == now + _SOON or (changed and wanted <= turned.due_at):
         watch.wakeups.send({"poll": run_id}, delay=max(wanted - now, 0))
     if turned.state is not run.state:
         watch.inbox.put(turned.folder + "status.json", status_page(turned))
