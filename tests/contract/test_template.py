@@ -224,7 +224,10 @@ RIGHTS = {
         ("s3:GetObject",): {f"{BUCKET}/*"},
         ("s3:ListBucket",): {BUCKET, "InboxBucket.Arn"},
         ("s3:GetObject", "s3:PutObject"): {"InboxBucket.Arn/runs/*", "InboxBucket.Arn/rejected/*"},
-        ("logs:GetLogEvents",): {"arn:aws:logs:eu-west-1:123456789012:log-group:/aws/batch/job:*"},
+        ("logs:GetLogEvents",): {
+            "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/batch/job",
+            "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/batch/job:*",
+        },
         ("sns:Publish",): {"MailTopic"},
         ("events:PutEvents",): {"Bus.Arn"},
         ("sqs:SendMessage",): {"EventDeadLetters.Arn"},
