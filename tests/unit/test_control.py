@@ -9,6 +9,7 @@ import pytest
 from dropwell import ledger
 from dropwell.control import Answer, act
 from dropwell.drops import Action, Control
+from dropwell.errors import Refused
 from dropwell.runs import Due, Run, State
 from tests.simulation.lab import Lab
 from tests.simulation.world import World
@@ -73,6 +74,17 @@ def test_a_second_wish_changes_nothing(lab):
 
 def test_a_run_that_is_not_on_hold_needs_no_release(lab):
     ledger.create(lab.table, replace(RUN, submitted_at=5, state=State.RUNNING))
+    assert ask(lab, Action.RELEASE) is Answer.DONE
+    assert ledger.load(lab.table, "r").due_kind is Due.POLL
+
+
+def test_a_release_that_an_earlier_delivery_passed_on_is_done(lab):
+    ledger.create(lab.table, replace(RUN, submitted_at=5, state=State.PAUSED))
+
+    def release(run_id):
+        raise Refused("Couldn't change status of workflow because the workflow is not in 'On Hold'")
+
+    lab.cromwell.release = release
     assert ask(lab, Action.RELEASE) is Answer.DONE
     assert ledger.load(lab.table, "r").due_kind is Due.POLL
 

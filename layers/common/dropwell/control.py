@@ -6,11 +6,13 @@ The file is removed once it is acted on, and the answer shows in the run's
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
 from dropwell import ledger
 from dropwell.drops import Action, Control
+from dropwell.errors import Refused
 from dropwell.ports import Bucket, Cromwell, Table
 from dropwell.reports import status_page
 from dropwell.runs import Due, Run, State
@@ -88,7 +90,8 @@ def _abort(run: Run, *, now: int, table: Table, cromwell: Cromwell) -> Run:
 
 def _release(run: Run, *, now: int, table: Table, cromwell: Cromwell) -> Run:
     if run.state is State.PAUSED:
-        cromwell.release(run.run_id)
+        with suppress(Refused):  # it is not on hold any more
+            cromwell.release(run.run_id)
 
     def soon(known: Run) -> Run | None:
         return known.due(Due.POLL, now + 5) if known.submitted_at else None
