@@ -137,3 +137,10 @@ def test_a_receipt_that_another_finished_is_finished(lab, post):
     lab.inbox.remove = kept_meanwhile
     post(drop)
     assert lab.run(drop).kept
+
+
+def test_a_twin_in_another_project_is_not_told_of(lab, post):
+    """Its file's name and its run are none of this project's business."""
+    post(lab.drop(project="oncology"))
+    _, drop = post(lab.drop())
+    assert lab.run(drop).warnings == ()

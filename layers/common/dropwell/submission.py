@@ -218,9 +218,13 @@ def _too_large(run: Run, limits: Limits) -> Finding:
 
 
 def _twins(run: Run, table: Table) -> tuple[Finding, ...]:
-    """Warn of active runs of the very same bytes."""
+    """Warn of the project's active runs of the very same bytes; others' names are theirs."""
     ids = [item["sk"] for item in table.query(f"BYTES#{run.sha256}") if item["sk"] != run.run_id]
-    active = [twin for twin in ledger.load_many(table, ids).values() if not twin.state.terminal]
+    active = [
+        twin
+        for twin in ledger.load_many(table, ids).values()
+        if twin.project == run.project and not twin.state.terminal
+    ]
     return tuple(
         Finding(
             rule="same-bytes",
