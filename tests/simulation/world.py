@@ -27,7 +27,19 @@ from dropwell.errors import (
 )
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.ports import FailedCall, Submission, Tail
-from dropwell.records import ABSENT, COUNTS, JOB, NOTICE, RUN, Item, Key, Put, Write, recount
+from dropwell.records import (
+    ABSENT,
+    COUNTS,
+    JOB,
+    NOTICE,
+    RUN,
+    Item,
+    Key,
+    Put,
+    Write,
+    recount,
+    run_of,
+)
 from dropwell.runs import State
 
 VISIBILITY = 360
@@ -225,7 +237,7 @@ class MemoryTable:
         if sk == RUN and before:
             words = [item.get("cromwell_status", "") for item in (before, after)]
             assert words == sorted(words, key=STATUSES.index), "a run's status went back"
-        if sk == RUN and State(after["state"]).terminal:
+        if sk == RUN and State(after["state"]).terminal and run_of(after).ours:
             kinds = ("ended", "rejected")
             assert any((pk, f"{NOTICE}{kind}") in self.items for kind in kinds), "an end untold"
         if sk.startswith(NOTICE) and key in new:

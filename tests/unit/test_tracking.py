@@ -197,6 +197,30 @@ class TestAPollOfARunThatEndsJustThen:
         assert read(lab).state is State.CANCELED
 
 
+class TestARunPastUs:
+    """Jobs of it are with Batch, whose queues another Cromwell may share."""
+
+    def test_that_our_cromwell_never_knew_ends_with_no_word_of_it(self, lab):
+        track([seen(0)], lab.watch, now=lab.world.now)
+        self.wait_until_given_up(lab)
+        assert lab.table.get((RUN_ID, "NOTICE#ended")) is None
+
+    def test_that_our_cromwell_knew_is_told_lost(self, lab):
+        lab.cromwell.seen_from[RUN_ID], lab.cromwell.now_is[RUN_ID] = 0, "Running"
+        track([seen(0)], lab.watch, now=lab.world.now)
+        lab.world.now += 5
+        ask(lab)
+        lab.cromwell.seen_from.clear()
+        self.wait_until_given_up(lab)
+        assert lab.table.get((RUN_ID, "NOTICE#ended"))
+
+    def wait_until_given_up(self, lab):
+        for _ in range(9):
+            lab.world.now += 600
+            ask(lab)
+        assert read(lab).state is State.SYSTEM_ERROR
+
+
 class TestAPoll:
     def test_of_no_run_asks_nothing(self, lab):
         lab.cromwell.away = True

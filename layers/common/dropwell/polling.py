@@ -136,7 +136,9 @@ def _lost(run: Run, watch: Watch, now: int) -> bool:
             known, state=State.SYSTEM_ERROR, cause="LOST_UPSTREAM", ended_at=now, suspect=False
         ).due(None)
 
-    run, changed = ledger.change(watch.table, run, lost, notice=Kind.ENDED, now=now)
+    # Of a run that another Cromwell has, which shares the queue, nobody need hear.
+    notice = Kind.ENDED if run.ours else ""
+    run, changed = ledger.change(watch.table, run, lost, notice=notice, now=now)
     watch.inbox.put(run.folder + "status.json", status_page(run))
     return changed
 

@@ -122,6 +122,11 @@ class Run:
         )
 
     @property
+    def ours(self) -> bool:
+        """Whether our Cromwell has, or had it: jobs that we only see may be another's."""
+        return self.origin is Origin.DROP or bool(self.cromwell_status)
+
+    @property
     def folder(self) -> str:
         """Key prefix of all that is kept of it."""
         place = rejected_folder if self.state is State.REJECTED else run_folder

@@ -291,7 +291,7 @@ def _consequences(
         if known.state.terminal:
             return None
         # A job of it is with Batch, so its workflow runs, whatever the summary says yet.
-        moving = heard(known, "Running", now) or known
+        moving = (known.ours and heard(known, "Running", now)) or known
         sooner = replace(moving, suspect=known.suspect or bool(failed))
         if wanted < known.due_at or sooner.suspect != known.suspect:
             sooner = replace(sooner, polls=0).due(Due.POLL, min(wanted, known.due_at))
