@@ -15,9 +15,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from dropwell_local.cromwell import metadata, query, submission
+from dropwell_local.cromwell import metadata, outages, query, submission
+from dropwell_local.cromwell.batch_service import BatchService
 from dropwell_local.cromwell.events import Outbox
+from dropwell_local.cromwell.outages import Outages
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import Store, Workflow
 from dropwell_local.cromwell.workflows import InUse, Workflows
@@ -237,7 +240,7 @@ async def _http_error(request: Request, problem: Exception) -> Response:
     return PlainTextResponse(detail, problem.status_code)
 
 
-def make_app(settings: Settings) -> Starlette:
+def make_app(settings: Settings) -> ASGIApp:
     """Return the application; its store, engines and outbox live as long as it is served."""
     settings.data.mkdir(parents=True, exist_ok=True)
     store = Store(Path(settings.data) / "cromwell.sqlite")
@@ -254,8 +257,14 @@ def make_app(settings: Settings) -> Starlette:
             outbox.close()
             store.close()
 
-    return Starlette(
-        routes=Api(settings, store, workflows).routes(),
+    service = BatchService(settings, workflows.records, workflows.terminate_job)
+    app = Starlette(
+        routes=[
+            *Api(settings, store, workflows).routes(),
+            *service.routes(),
+            *outages.routes(workflows.chaos),
+        ],
         exception_handlers={Answer: _answer, HTTPException: _http_error},
         lifespan=lifespan,
     )
+    return Outages(app, workflows.chaos)

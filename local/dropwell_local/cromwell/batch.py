@@ -1,12 +1,13 @@
-"""The emulated AWS Batch: which job may start, and the envelope of what became of each."""
+"""The emulated AWS Batch: which job may start, what is known of each, and how Batch tells it."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,19 @@ _ENDED = ("SUCCEEDED", "FAILED")
 
 @dataclass
 class Job:
-    """One AWS Batch job; times are milliseconds since 1970."""
+    """One AWS Batch job; times are milliseconds since 1970.
+
+    Parameters
+    ----------
+    retries : int
+        How many attempts its retry strategy allows (``awsBatchRetryAttempts``).
+    timeout_s : int
+        After how many seconds Batch ends an attempt; 0 is never (``jobTimeout``).
+    past : list of dict
+        The attempts before the present one, as Batch describes them.
+    terminated : bool
+        Somebody asked for its end by TerminateJob.
+    """
 
     id: str
     fqn: str
@@ -37,6 +50,22 @@ class Job:
     container_reason: str = ""
     status_reason: str = ""
     log_stream: str = ""
+    retries: int = 1
+    timeout_s: int = 0
+    past: list[dict[str, Any]] = field(default_factory=list)
+    terminated: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.status in _ENDED
+
+    def try_again(self) -> None:
+        """Put the attempt that has just ended behind it, and wait for a place once more."""
+        self.past.append(_attempt(self))
+        self.started_at = self.stopped_at = self.exit_code = None
+        self.container_reason = self.log_stream = ""
+        # Batch keeps saying why the last attempt ended only in `attempts`.
+        self.status_reason = ""
 
     @property
     def name(self) -> str:
@@ -83,6 +112,52 @@ class Scheduler:
             start()
 
 
+class Records:
+    """What Batch remembers of jobs: those that have ended, for a while only.
+
+    Parameters
+    ----------
+    memory : float
+        Seconds for which a job that has ended is known.
+    clock : callable
+        Seconds that only grow.
+    """
+
+    def __init__(self, memory: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._ended: deque[tuple[float, str]] = deque()
+
+    def add(self, job: Job) -> None:
+        self._jobs[job.id] = job
+
+    def has_ended(self, job_id: str) -> None:
+        """Start to forget a job."""
+        self._ended.append((self._clock(), job_id))
+
+    def get(self, job_id: str) -> Job | None:
+        self._forget()
+        return self._jobs.get(job_id)
+
+    def __iter__(self) -> Iterator[Job]:
+        self._forget()
+        return iter(self._jobs.values())
+
+    def _forget(self) -> None:
+        while self._ended and self._clock() - self._ended[0][0] >= self._memory:
+            self._jobs.pop(self._ended.popleft()[1], None)
+
+
+def arn_of(job: Job, settings: Settings) -> str:
+    return f"arn:aws:batch:{settings.region}:{settings.account}:job/{job.id}"
+
+
+def definition_of(job: Job, settings: Settings) -> str:
+    prefix = f"arn:aws:batch:{settings.region}:{settings.account}"
+    return f"{prefix}:job-definition/{job.definition}:1"
+
+
 def envelope(job: Job, settings: Settings, *, at: float) -> dict[str, Any]:
     """Return the EventBridge envelope of a job's present state.
 
@@ -93,8 +168,8 @@ def envelope(job: Job, settings: Settings, *, at: float) -> dict[str, Any]:
     at : float
         Seconds since 1970; the envelope's time has whole ones.
     """
-    prefix = f"arn:aws:batch:{settings.region}:{settings.account}"
-    arn = f"{prefix}:job/{job.id}"
+    arn = arn_of(job, settings)
+    detail = description(job, settings)
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -104,29 +179,55 @@ def envelope(job: Job, settings: Settings, *, at: float) -> dict[str, Any]:
         "time": datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "region": settings.region,
         "resources": [arn],
-        "detail": _without_nones(
-            {
-                "jobArn": arn,
-                "jobName": job.name,
-                "jobId": job.id,
-                "jobQueue": settings.queue_arn,
-                "status": job.status,
-                "statusReason": job.status_reason or None,
-                "attempts": _attempts(job),
-                "createdAt": job.created_at,
-                "startedAt": job.started_at,
-                "stoppedAt": job.stopped_at,
-                "retryStrategy": {"attempts": 1, "evaluateOnExit": []},
-                "dependsOn": [],
-                "jobDefinition": f"{prefix}:job-definition/{job.definition}:1",
-                "parameters": {},
-                "container": {"image": job.image, "command": _COMMAND, **_container(job)},
-                "tags": {"resourceArn": arn, **(job.tags if settings.tags else {})},
-                "propagateTags": settings.tags,
-                "platformCapabilities": ["EC2"],
-            }
-        ),
+        "detail": {**detail, "tags": {"resourceArn": arn, **detail["tags"]}},
     }
+
+
+def description(job: Job, settings: Settings) -> dict[str, Any]:
+    """Return what DescribeJobs says of a job's present state (API_JobDetail)."""
+    return _without_nones(
+        {
+            "jobArn": arn_of(job, settings),
+            "jobName": job.name,
+            "jobId": job.id,
+            "jobQueue": settings.queue_arn,
+            "status": job.status,
+            "statusReason": job.status_reason or None,
+            "attempts": [*job.past, *_present_attempt(job)],
+            "createdAt": job.created_at,
+            "startedAt": job.started_at,
+            "stoppedAt": job.stopped_at,
+            "retryStrategy": {"attempts": max(1, job.retries), "evaluateOnExit": []},
+            "dependsOn": [],
+            "jobDefinition": definition_of(job, settings),
+            "parameters": {},
+            "container": {"image": job.image, "command": _COMMAND, **_container(job)},
+            "timeout": {"attemptDurationSeconds": job.timeout_s} if job.timeout_s else None,
+            "tags": dict(job.tags) if settings.tags else {},
+            "propagateTags": settings.tags,
+            "platformCapabilities": ["EC2"],
+            "isTerminated": True if job.terminated else None,
+        }
+    )
+
+
+def summary(job: Job, settings: Settings) -> dict[str, Any]:
+    """Return what ListJobs says of a job (API_JobSummary)."""
+    container = {"exitCode": job.exit_code, "reason": job.container_reason or None}
+    return _without_nones(
+        {
+            "jobArn": arn_of(job, settings),
+            "jobId": job.id,
+            "jobName": job.name,
+            "jobDefinition": definition_of(job, settings),
+            "createdAt": job.created_at,
+            "startedAt": job.started_at,
+            "stoppedAt": job.stopped_at,
+            "status": job.status,
+            "statusReason": job.status_reason or None,
+            "container": _without_nones(container) or None,
+        }
+    )
 
 
 def _container(job: Job) -> dict[str, Any]:
@@ -152,10 +253,12 @@ def _container(job: Job) -> dict[str, Any]:
     )
 
 
-def _attempts(job: Job) -> list[dict[str, Any]]:
-    """Return the attempts that have ended: one at most, as Cromwell asks for no Batch retries."""
-    if job.status not in _ENDED or job.started_at is None:
-        return []
+def _present_attempt(job: Job) -> list[dict[str, Any]]:
+    """Return the present attempt once it has ended; a job that never had a machine has none."""
+    return [_attempt(job)] if job.ended and (job.started_at or job.container_reason) else []
+
+
+def _attempt(job: Job) -> dict[str, Any]:
     container = _without_nones(
         {
             "exitCode": job.exit_code,
@@ -164,14 +267,14 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
             "networkInterfaces": [],
         }
     )
-    return [
+    return _without_nones(
         {
             "container": container,
             "startedAt": job.started_at,
             "stoppedAt": job.stopped_at,
             "statusReason": job.status_reason,
         }
-    ]
+    )
 
 
 def _without_nones(fields: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.cromwell import batch
+from dropwell_local.cromwell.chaos import Dial, Subject
 from dropwell_local.cromwell.clock import milliseconds, stamp
 from dropwell_local.cromwell.events import LOG_GROUP, Outbox
 from dropwell_local.cromwell.settings import Settings
@@ -35,6 +36,8 @@ class Shared:
     store: Store
     outbox: Outbox
     scheduler: batch.Scheduler
+    records: batch.Records
+    chaos: Dial
     engine_pids: set[int] = field(default_factory=set)
 
 
@@ -182,6 +185,7 @@ class Engine:
         if message["event"] == "submitted":
             workflow, fqn, shard, attempt = message["call"]
             job = batch.Job(id=job_id, **message["facts"])
+            self.shared.records.add(job)
             self.job_ids.add(job_id)
             self.jobs[job_id] = _Running(job, (workflow, fqn, shard, attempt))
             self._say(job, "RUNNABLE")
@@ -193,21 +197,48 @@ class Engine:
             stream = f"{running.job.definition}/default/{uuid.uuid4().hex}"
             running.job.log_stream = stream
             self._say(running.job, "RUNNING")
+        elif message["event"] == "retried":
+            self._attempt_ended(self.jobs[job_id], message)
         else:
             self._job_ended(job_id, message)
 
     def _let_start(self, job: batch.Job) -> None:
         self._say(job, "STARTING")
-        self.writer.write(json.dumps({"go": job.id}).encode() + b"\n")
+        fate = self.shared.chaos.now.fate(self._subject(job), image=job.image)
+        self._tell({"go": job.id, **({"fate": fate} if fate else {})})
+
+    def terminate_job(self, job_id: str, reason: str) -> bool:
+        """Ask for one job's end, as TerminateJob does; `False` if it is not this engine's."""
+        if job_id not in self.jobs:
+            return False
+        self.jobs[job_id].job.terminated = True
+        self._tell({"terminate": job_id, "reason": reason})
+        return True
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self.writer.write(json.dumps(message).encode() + b"\n")
+
+    def _subject(self, job: batch.Job) -> Subject:
+        _, fqn, shard, attempt = self.jobs[job.id].call
+        return Subject(fqn, shard, attempt, len(job.past) + 1)
+
+    def _attempt_ended(self, running: _Running, message: dict[str, Any]) -> None:
+        """Let Batch try a job again: one more ended attempt, and back into the queue."""
+        job = running.job
+        _end(job, message)
+        stream, running.group = job.log_stream, 0
+        job.try_again()
+        self.shared.scheduler.leave(job.id)
+        self._say(job, "RUNNABLE", log_file=message["log"], log_stream=stream)
+        self.shared.scheduler.submit(job, lambda: self._let_start(job))
 
     def _job_ended(self, job_id: str, message: dict[str, Any]) -> None:
-        running = self.jobs.pop(job_id)
+        running = self.jobs[job_id]
         job = running.job
-        job.stopped_at = milliseconds()
-        job.exit_code = message["exit_code"]
-        job.container_reason = message["container_reason"]
-        job.status_reason = message["status_reason"]
+        _end(job, message)
         self._say(job, "SUCCEEDED" if message["ok"] else "FAILED", log_file=message["log"])
+        del self.jobs[job_id]
+        self.shared.records.has_ended(job_id)
         self.shared.scheduler.leave(job_id)
         if job.log_stream:
             log = {
@@ -217,7 +248,23 @@ class Engine:
             }
             self.shared.store.note_call(*running.call, {"logConfig": log})
 
-    def _say(self, job: batch.Job, status: str, log_file: str = "") -> None:
+    def _say(
+        self, job: batch.Job, status: str, *, log_file: str = "", log_stream: str = ""
+    ) -> None:
         job.status = status
         envelope = batch.envelope(job, self.shared.settings, at=time.time())
-        self.shared.outbox.put(envelope, log_stream=job.log_stream, log_file=log_file)
+        treatment = self.shared.chaos.now.treatment(self._subject(job), status)
+        self.shared.outbox.put(
+            envelope,
+            log_stream=log_stream or job.log_stream,
+            log_file=log_file,
+            treatment=treatment,
+        )
+
+
+def _end(job: batch.Job, message: dict[str, Any]) -> None:
+    """Write into a job how its present attempt ended."""
+    job.stopped_at = milliseconds()
+    job.exit_code = message["exit_code"]
+    job.container_reason = message["container_reason"]
+    job.status_reason = message["status_reason"]

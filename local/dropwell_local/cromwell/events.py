@@ -7,6 +7,9 @@ queues they target.
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
 import json
 import logging
 import os
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dropwell_local.cromwell.chaos import UNTOUCHED, Treatment
 from dropwell_local.cromwell.patterns import matches
 
 _log = logging.getLogger(__name__)
@@ -38,6 +42,7 @@ class Parcel:
     log_stream: str = ""
     log_file: str = ""
     since: float = 0.0
+    """From when on it may be sent, by the monotonic clock."""
 
 
 class Outbox:
@@ -63,33 +68,75 @@ class Outbox:
         self._rules_read = float("-inf")
         self._clients: dict[str, Any] = {}
         self._queue_urls: dict[str, str] = {}
+        self._later: list[tuple[float, int, Parcel]] = []
+        self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
         self._thread.start()
 
-    def put(self, envelope: dict[str, Any], *, log_stream: str = "", log_file: str = "") -> None:
-        self._parcels.put(Parcel(envelope, log_stream, log_file, time.monotonic()))
+    def put(
+        self,
+        envelope: dict[str, Any],
+        *,
+        log_stream: str = "",
+        log_file: str = "",
+        treatment: Treatment = UNTOUCHED,
+    ) -> None:
+        """Take an envelope and, to be sent before it, the log that it speaks of.
+
+        Parameters
+        ----------
+        treatment : Treatment
+            What befalls the envelope; the log is always sent, and once.
+        """
+        now = time.monotonic()
+        if log_file and self._logs and treatment is not UNTOUCHED:
+            self._parcels.put(Parcel({}, log_stream, log_file, now))
+            log_file = ""
+        for late in treatment.delays:
+            self._parcels.put(Parcel(envelope, log_stream, log_file, now + late))
 
     def close(self) -> None:
-        """Send what is waiting, without trying anything twice."""
+        """Send what is waiting, what was to come later too, without trying anything twice."""
         self._closing.set()
         self._parcels.put(None)
         self._thread.join(timeout=10)
 
     def _send_all(self) -> None:
         while True:
-            parcels = [self._parcels.get()]
-            while len(parcels) < _MAX_BATCH and not self._parcels.empty():
-                parcels.append(self._parcels.get())
-            ready = [parcel for parcel in parcels if parcel is not None]
-            for parcel in ready:
+            parcels, closing = self._take()
+            for parcel in parcels:
                 if parcel.log_file and self._logs:
                     self._send_log(parcel)
+            ready = [parcel for parcel in parcels if parcel.envelope]
             try:
-                self._deliver(ready)
+                if ready:
+                    self._deliver(ready)
             except (ValueError, KeyError, OSError) as error:  # a rule or a place we cannot use
                 _log.error("%d Batch events lost: %s", len(ready), error)
-            if None in parcels:
+            if closing and not self._later:
                 return
+
+    def _take(self) -> tuple[list[Parcel], bool]:
+        """Wait for parcels whose time has come; say also whether there will be no others."""
+        taken: list[Parcel | None] = []
+        if not self._closing.is_set() or not self._later:
+            wait = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+            with contextlib.suppress(queue.Empty):
+                taken.append(self._parcels.get(timeout=wait))
+        while len(taken) < _MAX_BATCH and not self._parcels.empty():
+            taken.append(self._parcels.get())
+        ready = []
+        for parcel in taken:
+            if parcel is not None and parcel.since > time.monotonic():
+                heapq.heappush(self._later, (parcel.since, next(self._numbers), parcel))
+            elif parcel is not None:
+                ready.append(parcel)
+        while self._later and len(ready) < _MAX_BATCH and self._due():
+            ready.append(heapq.heappop(self._later)[2])
+        return ready, None in taken or (self._closing.is_set() and self._parcels.empty())
+
+    def _due(self) -> bool:
+        return self._closing.is_set() or self._later[0][0] <= time.monotonic()
 
     def _deliver(self, parcels: list[Parcel]) -> None:
         for place in self._places:

@@ -35,6 +35,10 @@ class Settings:
         How many run at once.
     vcpus, memory_mib : int
         The compute environment that all workflows share.
+    job_memory : float
+        How long Batch knows a job that has ended (AWS: seven days at least).
+    chaos : str
+        Cruelties to begin with, as `chaos.parse` reads them; empty, none.
     tags : bool
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     max_request_mib : int
@@ -64,6 +68,8 @@ class Settings:
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5 >> 20
         )
     )
+    job_memory: float = 7 * 86400.0
+    chaos: str = ""
     tags: bool = True
     max_request_mib: int = 64
     delivery_patience: float = 60.0
@@ -99,6 +105,8 @@ _PLAIN: dict[str, type] = {
     "max_workflows": int,
     "vcpus": int,
     "memory_mib": int,
+    "job_memory": float,
+    "chaos": str,
     "max_request_mib": int,
     "delivery_patience": float,
     "region": str,

@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from dropwell_local.cromwell import batch
+from dropwell_local.cromwell import batch, chaos
+from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
 from dropwell_local.cromwell.engines import Engine, Shared
 from dropwell_local.cromwell.events import Outbox
@@ -45,7 +46,9 @@ class Workflows:
         self._settings = settings
         self._store = store
         scheduler = batch.Scheduler(settings.vcpus, settings.memory_mib)
-        self._shared = Shared(settings, store, outbox, scheduler)
+        self.records = batch.Records(settings.job_memory)
+        self.chaos = Dial(chaos.parse(settings.chaos))
+        self._shared = Shared(settings, store, outbox, scheduler, self.records, self.chaos)
         self._engines: dict[str, Engine] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -131,6 +134,10 @@ class Workflows:
         if workflow_id in self._engines:
             self._engines[workflow_id].terminate()
         return "Aborting"
+
+    def terminate_job(self, job_id: str, reason: str) -> None:
+        """End one job, as Batch's TerminateJob does."""
+        any(engine.terminate_job(job_id, reason) for engine in self._engines.values())
 
     def release(self, workflow_id: str) -> bool:
         """Release a workflow that is on hold; `False` if it is not."""

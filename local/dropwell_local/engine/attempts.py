@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.engine import layout, scripts, store
+from dropwell_local.engine.endings import EXITED, Ending
 from dropwell_local.engine.session import Failure, Session, failure, now
 
 _LOG_TAIL = 64 << 10
 """Bytes of each stream that go to the job's log."""
+_LAST_WORDS = ("*** COMPLETED DELOCALIZATION ***", "*** EXITING WITH RETURN CODE ***")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Asked:
         All runtime attributes, as text.
     retries : int
         ``maxRetries``.
+    batch_attempts : int
+        How often Batch tries within the one job: ``awsBatchRetryAttempts``.
+    timeout_s : int
+        ``jobTimeout``; 0 is none.
     """
 
     image: str
@@ -36,6 +43,8 @@ class Asked:
     memory_mib: int
     attributes: dict[str, str]
     retries: int
+    batch_attempts: int = 1
+    timeout_s: int = 0
 
 
 class Attempt:
@@ -73,6 +82,8 @@ class Attempt:
         self._stdout, self._stderr = stdout, stderr
         self._submitted = self._ended = False
         self._code = 0
+        self._rc_late = 0.0
+        self.batch_attempt = 1
         self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
 
     def url(self, relative: str) -> str:
@@ -107,6 +118,8 @@ class Attempt:
                 "vcpus": asked.vcpus,
                 "memory_mib": asked.memory_mib,
                 "script_url": script_url,
+                "retries": asked.batch_attempts,
+                "timeout_s": asked.timeout_s,
                 "tags": layout.tags_of(run, call, self.number, self._session.labels),
             },
         )
@@ -137,17 +150,39 @@ class Attempt:
     def localized(self) -> None:
         self._before.append("*** COMPLETED LOCALIZATION ***")
 
-    def not_localized(self, reason: str) -> None:
-        """Fail it for an input that cannot be read: the command never runs, there is no rc."""
-        self._before.append(reason)
-        self.lost(1)
+    @property
+    def may_try_again(self) -> bool:
+        """Whether Batch has an attempt left for the job."""
+        return self.batch_attempt < self._asked.batch_attempts
 
-    def store_streams(self, code: int) -> None:
-        """Store rc, then stderr, then stdout: Cromwell 92's order, before any output."""
-        self._code = code
+    def try_again(self, ending: Ending) -> None:
+        """Let Batch try the same job once more, which waits for a place anew."""
+        self._session.wire.expect_go(self.job_id)
+        self._end(ok=False, ending=ending, event="retried")
+        self.batch_attempt += 1
+        self._before, self._after = self._before[:1], []
+
+    def retry_after(self, code: int) -> bool:
+        """End a Batch attempt for its return code if Batch has another left."""
+        if not self.may_try_again or not code:
+            return False
+        self._after += [*_LAST_WORDS, str(code)]
+        self.try_again(Ending(exit_code=code))
+        return True
+
+    def store_streams(self, code: int, *, rc_late: float = 0.0) -> None:
+        """Store rc, then stderr, then stdout: Cromwell 92's order, before any output.
+
+        Parameters
+        ----------
+        rc_late : float
+            Seconds after the job's end at which the rc file is seen, not before.
+        """
+        self._code, self._rc_late = code, rc_late
         self._after.append("*** DELOCALIZING OUTPUTS ***")
         bucket = f"s3://{self.place.bucket}"
-        store.put_text(f"{bucket}/{self.place.rc_key}", f"{code}\n")
+        if not rc_late:
+            self._store_rc()
         for path, key in (
             (self._stderr, self.place.stderr_key),
             (self._stdout, self.place.stdout_key),
@@ -155,19 +190,24 @@ class Attempt:
             store.put_file(f"{bucket}/{key}", path)
             self._session.remember(path, f"{bucket}/{key}")
 
+    def _store_rc(self) -> None:
+        store.put_text(f"s3://{self.place.bucket}/{self.place.rc_key}", f"{self._code}\n")
+
     def failed(self) -> None:
         """End it for a return code that the call does not declare valid."""
         self._exit(self._code)
         self._fail(self._wrong_code(self._code), self._code)
 
-    def lost(self, exit_code: int, container_reason: str = "") -> None:
+    def lost(self, ending: Ending) -> None:
         """End it without an rc file, which Cromwell reads as a return code of 1."""
-        self._end(ok=False, exit_code=exit_code, container_reason=container_reason)
+        self._before += ending.log
+        self._end(ok=ending.exit_code == 0, ending=ending)
         self._fail(self._wrong_code(1), 1)
 
     def aborted(self, exit_code: int | None) -> None:
         """End it as Batch's TerminateJob does; `None` if it had not started."""
-        self._end(ok=False, exit_code=exit_code, status_reason="cromwell abort called")
+        ending = Ending(exit_code=exit_code, status_reason="cromwell abort called")
+        self._end(ok=False, ending=ending)
         self._tell(executionStatus="Aborted", backendStatus="Failed", end=now())
 
     def done(self, outputs: Mapping[str, Any]) -> None:
@@ -193,7 +233,7 @@ class Attempt:
             self._fail(failure(reason), None, final=True)
             return
         self._after.append(reason)
-        self._end(ok=False, exit_code=1)
+        self._end(ok=False, ending=Ending(exit_code=1))
         text = (
             f"Job {layout.job_tag(self._call, self.number)} exited with success code "
             f"'{self._code}' but failed status 'Failed'. Suspecting spot kill and retrying."
@@ -225,33 +265,28 @@ class Attempt:
 
     def _exit(self, code: int) -> None:
         """End it as its script ends, with the command's return code."""
-        self._after += ["*** COMPLETED DELOCALIZATION ***", "*** EXITING WITH RETURN CODE ***"]
-        self._after.append(str(code))
-        self._end(ok=code == 0, exit_code=code)
+        self._after += [*_LAST_WORDS, str(code)]
+        self._end(ok=code == 0, ending=Ending(exit_code=code))
+        if self._rc_late:
+            time.sleep(self._rc_late)
+            self._store_rc()
 
-    def _end(
-        self,
-        *,
-        ok: bool,
-        exit_code: int | None,
-        container_reason: str = "",
-        status_reason: str = "Essential container in task exited",
-    ) -> None:
-        self._ended = True
+    def _end(self, *, ok: bool, ending: Ending, event: str = "ended") -> None:
+        self._ended = event == "ended"
         self._session.wire.send(
             "job",
-            event="ended",
+            event=event,
             id=self.job_id,
             ok=ok,
-            exit_code=exit_code,
-            container_reason=container_reason,
-            status_reason=status_reason,
-            log="" if exit_code is None else str(self._write_log()),
+            exit_code=ending.exit_code,
+            container_reason=ending.container_reason,
+            status_reason=ending.status_reason or EXITED,
+            log="" if ending.exit_code is None else str(self._write_log()),
         )
 
     def _write_log(self) -> Path:
         """Write what CloudWatch would show: the script's own words and the ends of both streams."""
-        log = self._stdout.with_name(f"log-{self.number}.txt")
+        log = self._stdout.with_name(f"log-{self.number}-{self.batch_attempt}.txt")
         head, tail = ("".join(f"{line}\n" for line in some) for some in (self._before, self._after))
         streams = b"".join(_tail(path) for path in (self._stdout, self._stderr))
         log.write_bytes(head.encode() + streams + tail.encode())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ import WDL
 from WDL.runtime.error import Terminated
 from WDL.runtime.task_container import TaskContainer
 
-from dropwell_local.engine import layout, processes, scripts, store
+from dropwell_local.engine import endings, layout, processes, scripts, store
 from dropwell_local.engine.attempts import Asked, Attempt
 from dropwell_local.engine.session import Session, current
 
 _DEFAULT_MEMORY = 2 << 30
+_SHORTEST_TIMEOUT_S = 60
 
 
 class HostContainer(TaskContainer):  # type: ignore[misc]
@@ -83,29 +86,92 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
                 shutil.copyfile(source, target)
 
     def _run(self, logger: logging.Logger, terminating: Callable[[], bool], command: str) -> int:
+        """Run one attempt of the call: one Batch job, which may try more than once."""
         self.attempt = attempt = self._submit(command)
-        if not self.session.wire.wait_for_go(attempt.job_id, terminating):
+        while True:
+            code = self._try(logger, terminating, attempt)
+            if code is not None:
+                return code
+            self._clear(attempt.batch_attempt)
+
+    def _try(
+        self, logger: logging.Logger, terminating: Callable[[], bool], attempt: Attempt
+    ) -> int | None:
+        """Run one Batch attempt; `None` if Batch tries the job again."""
+        wire = self.session.wire
+        if not wire.wait_for_go(attempt.job_id, terminating):
+            if reason := wire.terminated(attempt.job_id):
+                return self._lose(attempt, endings.terminated(reason, None))
             attempt.aborted(None)
             raise Terminated(quiet=True)
+        fate = wire.fate_of(attempt.job_id)
+        end = endings.fated(**fate["end"]) if "end" in fate else None
+        if end is not None and not end.ran:
+            return self._lose(attempt, end)
         try:
             self.copy_input_files(logger)
         except store.Unreadable as error:
+            end = endings.not_localized(str(error))
+        if end is not None and not end.began:
             attempt.started(os.getpid())
-            attempt.not_localized(str(error))
-            return 1
+            return self._lose(attempt, end)
         attempt.localized()
-        ending = self._execute(attempt, terminating)
-        if ending.how is processes.How.STOPPED or terminating():
+        return self._command(terminating, attempt, fate, end)
+
+    def _command(
+        self,
+        terminating: Callable[[], bool],
+        attempt: Attempt,
+        fate: Mapping[str, Any],
+        end: endings.Ending | None,
+    ) -> int | None:
+        """Run the command until itself, an abort, a limit of Batch's or its fate ends it."""
+        timeout = self._timeout
+        limit = min(fate["after"] if end else math.inf, timeout or math.inf)
+        deadline = time.monotonic() + limit
+        reason = self.session.wire.terminated
+
+        def stop() -> bool:
+            late = time.monotonic() >= deadline
+            return late or bool(reason(attempt.job_id)) or terminating()
+
+        ending = self._execute(attempt, stop)
+        if terminating():
             attempt.aborted(143)
             raise Terminated()
+        if why := reason(attempt.job_id):
+            return self._lose(attempt, endings.terminated(why, 143))
+        if end is not None:
+            return self._lose(attempt, end)
+        if ending.how is processes.How.STOPPED:
+            return self._lose(attempt, endings.TIMEOUT)
+        if ending.how is processes.How.OUT_OF_MEMORY and ending.by_signal:
+            return self._lose(attempt, endings.OUT_OF_MEMORY)
         if ending.by_signal:  # the shell itself: nothing after it ran, so there is no rc file
-            killed = ending.how is processes.How.OUT_OF_MEMORY
-            attempt.lost(ending.exit_code, processes.OUT_OF_MEMORY if killed else "")
-            return ending.exit_code
-        attempt.store_streams(ending.exit_code)
+            return self._lose(attempt, endings.Ending(exit_code=ending.exit_code))
+        if fate.get("lose_rc"):
+            lost = endings.Ending(exit_code=ending.exit_code, retried=ending.exit_code != 0)
+            return self._lose(attempt, lost)
+        attempt.store_streams(ending.exit_code, rc_late=fate.get("rc_late", 0.0))
+        if attempt.retry_after(ending.exit_code):
+            return None
         if not self.success_exit_code(ending.exit_code):
             attempt.failed()
         return ending.exit_code
+
+    def _lose(self, attempt: Attempt, end: endings.Ending) -> int | None:
+        """End a Batch attempt without an rc file; return Cromwell's code if it was the last."""
+        if end.retried and attempt.may_try_again:
+            attempt.try_again(end)
+            return None
+        attempt.lost(end)
+        return 1
+
+    def _clear(self, batch_attempt: int) -> None:
+        """Give Batch's next attempt a machine that knows nothing of the last one."""
+        work = Path(self.host_work_dir())
+        work.rename(work.with_name(f"work.attempt-{self.try_counter}.batch-{batch_attempt - 1}"))
+        work.mkdir()
 
     def _submit(self, command: str) -> Attempt:
         values = self.runtime_values
@@ -115,6 +181,8 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             memory_mib=values.get("memory_reservation", _DEFAULT_MEMORY) >> 20,
             attributes=self._attributes,
             retries=values.get("maxRetries", 0),
+            batch_attempts=max(1, self._number("awsBatchRetryAttempts")),
+            timeout_s=self._timeout,
         )
         self.attempt = attempt = Attempt(
             self.session,
@@ -139,7 +207,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             env={
                 **_host_environment(),
                 processes.JOB_ID: attempt.job_id,
-                "AWS_BATCH_JOB_ATTEMPT": "1",
+                "AWS_BATCH_JOB_ATTEMPT": str(attempt.batch_attempt),
             },
             stdout=Path(self.host_stdout_txt()),
             stderr=Path(self.host_stderr_txt()),
@@ -147,6 +215,16 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             stop=terminating,
             started=attempt.started,
         )
+
+    @property
+    def _timeout(self) -> int:
+        """Return ``jobTimeout``, below which Batch knows no less than a minute."""
+        asked = self._number("jobTimeout")
+        return max(_SHORTEST_TIMEOUT_S, asked) if asked > 0 else 0
+
+    def _number(self, attribute: str) -> int:
+        text = self._attributes.get(attribute, "0")
+        return int(text) if text.isdigit() else 0
 
     def _argv(self) -> list[str]:
         """Return what runs the script; a sandbox around bash would be put here."""

@@ -6,15 +6,15 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
 class Wire:
     """The engine's end of the socket.
 
-    The server is the scheduler, so a job asks and waits for its "go". Losing the
-    server means losing the scheduler: whatever runs is then ended.
+    The server is the scheduler, so a job asks and waits for its "go", which may come
+    with a fate. Losing the server means losing the scheduler: whatever runs is then ended.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Wire:
         self._socket = sock
         self._sending = threading.Lock()
         self._gates: dict[str, threading.Event] = {}
+        self._fates: dict[str, dict[str, Any]] = {}
+        self._terminated: dict[str, str] = {}
         self._on_lost = on_lost
         threading.Thread(target=self._read, name="wire", daemon=True).start()
 
@@ -41,18 +43,36 @@ class Wire:
         self._gates[job_id] = threading.Event()
 
     def wait_for_go(self, job_id: str, give_up: Callable[[], bool]) -> bool:
-        """Wait until the scheduler lets a job start; `False` when the run gives up first."""
+        """Wait until the scheduler lets a job start.
+
+        `False` when the run gives up or the job is terminated first.
+        """
         gate = self._gates[job_id]
         while not gate.wait(0.5):
             if give_up():
                 break
         del self._gates[job_id]
-        return gate.is_set() and not give_up()
+        return gate.is_set() and not give_up() and not self.terminated(job_id)
+
+    def fate_of(self, job_id: str) -> Mapping[str, Any]:
+        """Return what was said with a job's "go": cruelties that will befall this attempt."""
+        return self._fates.get(job_id, {})
+
+    def terminated(self, job_id: str) -> str:
+        """Return why somebody asked Batch to end a job; empty if nobody did."""
+        return self._terminated.get(job_id, "")
 
     def _read(self) -> None:
         with self._socket.makefile("rb") as lines:
             for line in lines:
-                gate = self._gates.get(json.loads(line)["go"])
+                message = json.loads(line)
+                if "terminate" in message:
+                    job_id = message["terminate"]
+                    self._terminated[job_id] = message["reason"]
+                else:
+                    job_id = message["go"]
+                    self._fates[job_id] = message.get("fate", {})
+                gate = self._gates.get(job_id)
                 if gate:
                     gate.set()
         self._on_lost()

@@ -132,3 +132,42 @@ def test_settings_survive_the_command_line() -> None:
     )
 
     assert parse(settings.arguments()) == settings
+
+
+def test_a_job_that_is_tried_again_keeps_its_attempts() -> None:
+    tried = job("j")
+    tried.status, tried.started_at, tried.stopped_at = "RUNNING", 1, 2
+    tried.status_reason = "Host EC2 (instance i-1) terminated."
+    tried.try_again()
+    tried.status = "RUNNABLE"
+
+    detail = batch.description(tried, SETTINGS)
+
+    assert [one["statusReason"] for one in detail["attempts"]] == [
+        "Host EC2 (instance i-1) terminated."
+    ]
+    assert not {"startedAt", "stoppedAt", "statusReason"} & detail.keys()
+
+
+def test_a_job_without_a_container_has_an_attempt_that_says_why() -> None:
+    refused = job("j")
+    refused.status, refused.stopped_at = "FAILED", 2
+    refused.container_reason = "CannotPullContainerError: not found"
+
+    (attempt,) = batch.description(refused, SETTINGS)["attempts"]
+
+    assert attempt["container"]["reason"] == refused.container_reason
+    assert "startedAt" not in attempt
+
+
+def test_batch_forgets_jobs_some_time_after_their_end() -> None:
+    now = [0.0]
+    records = batch.Records(10, clock=lambda: now[0])
+    for name in ("ended", "running"):
+        records.add(job(name))
+    records.has_ended("ended")
+
+    now[0] = 9.9
+    assert records.get("ended") is not None
+    now[0] = 10.0
+    assert [one.id for one in records] == ["running"]

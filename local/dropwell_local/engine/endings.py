@@ -1,0 +1,96 @@
+"""How Batch attempts end when it is not the command that ends them, in Batch's own words.
+
+Which ending leaves an rc file, an exit code or a log is Cromwell's script's and Batch's
+doing: AwsBatchJob.scala, lines 458-607; AwsBatchAsyncBackendJobExecutionActor.scala,
+lines 988-1050.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dropwell_local.engine import processes
+
+EXITED = "Essential container in task exited"
+TIMED_OUT = "Job attempt duration exceeded timeout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """The end of one Batch attempt that leaves no rc file, unless stored before.
+
+    Parameters
+    ----------
+    exit_code : int or None
+        The container's; a machine that went away tells none.
+    status_reason, container_reason : str
+        Batch's words; an empty status reason is that of an ordinary exit.
+    log : tuple of str
+        What the job's log says of it.
+    ran, began : bool
+        Whether there was a container at all, and whether the command came to run in it.
+    retried : bool
+        Whether Batch tries again where its retry strategy has an attempt left.
+    """
+
+    exit_code: int | None = None
+    status_reason: str = ""
+    container_reason: str = ""
+    log: tuple[str, ...] = ()
+    ran: bool = True
+    began: bool = True
+    retried: bool = True
+
+
+TIMEOUT = Ending(exit_code=137, status_reason=TIMED_OUT, retried=False)
+OUT_OF_MEMORY = Ending(exit_code=137, container_reason=processes.OUT_OF_MEMORY)
+
+
+def terminated(reason: str, exit_code: int | None) -> Ending:
+    """Return the end of a job that TerminateJob was asked for."""
+    return Ending(exit_code=exit_code, status_reason=reason, retried=False)
+
+
+def not_localized(reason: str) -> Ending:
+    """Return the end of a job one of whose inputs cannot be read."""
+    return Ending(exit_code=1, log=(reason,), began=False)
+
+
+def fated(name: str, *, image: str, instance: str) -> Ending:
+    """Return how a cruelty ends an attempt.
+
+    Parameters
+    ----------
+    name : str
+        One of `chaos.FATES`.
+    instance : str
+        The machine's id, where it is named.
+
+    Examples
+    --------
+    >>> fated("spot", image="ubuntu", instance="i-0abc").status_reason
+    'Host EC2 (instance i-0abc) terminated.'
+    """
+    if name in ("spot", "host"):
+        return Ending(status_reason=f"Host EC2 (instance {instance}) terminated.")
+    if name == "oom":
+        return OUT_OF_MEMORY
+    if name == "timeout":
+        return TIMEOUT
+    if name == "disk":
+        full = "tee: /tmp/scratch/stdout: No space left on device"
+        return Ending(exit_code=1, log=(full,))
+    if name == "pull":
+        why = f"CannotPullContainerError: pull image manifest has been retried 5 time(s): {image}"
+        return Ending(
+            status_reason="Task failed to start",
+            container_reason=f"{why}: not found",
+            ran=False,
+            began=False,
+        )
+    if name == "localize":
+        refused = (
+            "An error occurred (404) when calling the HeadObject operation: Key does not exist"
+        )
+        return not_localized(f"fatal error: {refused}")
+    raise ValueError(f"no such ending: {name}")
