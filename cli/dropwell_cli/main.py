@@ -78,9 +78,11 @@ Work = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Project = Annotated[str, typer.Option("--project", metavar="P", help="The project to drop for.")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A zip, a WDL file or a folder.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A zip, a tar.gz, a WDL file or a folder.")
+]
 Bundles = Annotated[
-    list[Path], typer.Argument(metavar="BUNDLE", help="Zips, WDL files or folders.")
+    list[Path], typer.Argument(metavar="BUNDLE", help="Zips, tars, WDL files or folders.")
 ]
 Named = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")

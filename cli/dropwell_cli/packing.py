@@ -1,4 +1,4 @@
-"""What can be dropped: a zip, a bare WDL, or a folder that is zipped on the way."""
+"""What can be dropped: a zip or tar, a bare WDL, or a folder that is zipped on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dropwell.drops import INBOX, Ignored, safe_name, what_is
+from dropwell.drops import INBOX, Ignored, parted, safe_name, what_is
 from dropwell_cli import Failure
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # as early as zip can say
@@ -35,7 +35,7 @@ class Parcel:
     @property
     def name(self) -> str:
         """What to call the run until the bundle's own name is known."""
-        return safe_name(self.file_name.rpartition(".")[0])
+        return safe_name(parted(self.file_name)[0])
 
 
 def packed(bundle: Path) -> Parcel:
@@ -60,7 +60,8 @@ def packed(bundle: Path) -> Parcel:
         raise Failure(f"{bundle} cannot be read: {error.strerror}.") from None
     if isinstance(why := what_is(f"{INBOX}project/{parcel.file_name}", len(parcel.data)), Ignored):
         raise Failure(
-            f"{bundle} would be left alone: {why.value}. Give a zip, a WDL file or a folder."
+            f"{bundle} would be left alone: {why.value}. Give a zip,"
+            " a tar.gz, a WDL file or a folder."
         )
     return parcel
 

@@ -14,7 +14,7 @@ from dropwell.runs import Due, State
 from functions.submitter import handler
 from tests.functional.conftest import INBOX, WORKFLOWS
 from tests.stubs.cromwell import Mode
-from tests.unit.bundle_builders import zipped
+from tests.unit.bundle_builders import tarred, zipped
 
 HELLO = """version 1.0
 workflow hello {
@@ -81,6 +81,18 @@ class TestADrop:
             run.folder + name for name in ("bundle.zip", "receipt.json", "status.json")
         ]
         assert cloud.inbox.read(run.folder + "bundle.zip", limit=9999) == BUNDLE
+
+    @pytest.mark.parametrize("end", ["tar.gz", "tgz"])
+    def test_as_a_tar_runs_and_is_kept_under_its_whole_suffix(self, cloud, event, cromwell, end):
+        sample = event("s3_drop")
+        sample["Records"][0]["s3"]["object"]["key"] = f"inbox/cardio/wgs-0412.{end}"
+        body = tarred({"main.wdl": HELLO, "inputs.json": INPUTS})
+        told, fell = cloud.land(sample, body)
+        assert cloud.submitter(told) == []
+        run = cloud.run(fell.run_id)
+        [accepted] = cromwell.accepted
+        assert (accepted.inputs, run.name) == (INPUTS, "wgs-0412")
+        assert f"{run.folder}bundle.{end}" in cloud.keys(run.folder)
 
     def test_gets_a_receipt(self, cloud, dropped):
         run = dropped()

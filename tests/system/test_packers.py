@@ -19,6 +19,14 @@ PACKERS = {
     "7z": '7z a -bd -tzip "$OUT" . >/dev/null',
     "bsdtar": 'bsdtar -a -cf "$OUT" *',
 }
+TARS = {
+    "tar": 'tar -czf "$OUT" .',
+    "tar of the folder itself": 'tar -czf "$OUT" -C .. bundle',
+    "tar, as POSIX has it": 'tar --format=posix -czf "$OUT" *',
+    "tar, as of old": 'tar --format=v7 -czf "$OUT" *',
+    "bsdtar": 'bsdtar -czf "$OUT" .',
+    "tar folded in two": 'tar -cf - . | (head -c 5000 | gzip; cat | gzip) >"$OUT"',
+}
 
 
 @pytest.fixture
@@ -37,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def opened(folder: Path, command: str) -> Bundle:
-    out = folder.parent / "out.zip"
+def opened(folder: Path, command: str, name: str = "out.zip") -> Bundle:
+    out = folder.parent / name
     subprocess.run(
         command,
         shell=True,
@@ -52,7 +60,15 @@ def opened(folder: Path, command: str) -> Bundle:
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_what_a_packer_writes_is_read(folder: Path, packer: str) -> None:
-    bundle = opened(folder, PACKERS[packer])
+    assert_whole(opened(folder, PACKERS[packer]), folder)
+
+
+@pytest.mark.parametrize("packer", TARS)
+def test_what_tar_writes_is_read(folder: Path, packer: str) -> None:
+    assert_whole(opened(folder, TARS[packer], "out.tar.gz"), folder)
+
+
+def assert_whole(bundle: Bundle, folder: Path) -> None:
     assert bundle.main == "main.wdl"
     assert bundle.inputs == {"w.reads": "reads.fastq"}
     assert set(bundle.entries) == {"main.wdl", "tasks/größe.wdl", "inputs.json", "reads.fastq"}
@@ -63,6 +79,13 @@ def test_what_a_packer_writes_is_read(folder: Path, packer: str) -> None:
 def test_an_encrypted_bundle_is_refused_in_words(folder: Path) -> None:
     with pytest.raises(BadBundle, match="encrypted"):
         opened(folder, 'zip -qr --password secret "$OUT" .')
+
+
+def test_what_tar_links_is_refused(folder: Path) -> None:
+    (folder / "again.wdl").hardlink_to(folder / "main.wdl")
+    with pytest.raises(BadBundle, match="hard link"):
+        opened(folder, 'tar -czf "$OUT" .', "out.tar.gz")
+    opened(folder, 'tar --hard-dereference -czf "$OUT" .', "out.tar.gz")
 
 
 def test_a_link_out_of_the_bundle_is_refused(folder: Path) -> None:

@@ -1,10 +1,12 @@
-"""Builds bundles for tests: well-meant ones, and zips that no packer would write."""
+"""Builds bundles for tests: well-meant ones, and archives that no packer would write."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -24,6 +26,19 @@ def zipped(files: Mapping[str, object]) -> bytes:
     with zipfile.ZipFile(folded, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, _content(content))
+    return folded.getvalue()
+
+
+def tarred(files: Mapping[str, object], **how: int) -> bytes:
+    """Return a tar.gz of the same files as `zipped`; `how` is as `tarfile` takes it."""
+    folded = io.BytesIO()
+    with tarfile.open(fileobj=folded, mode="w:gz", **how) as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            told = _content(content)
+            data = told if isinstance(told, bytes) else told.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
     return folded.getvalue()
 
 
@@ -136,6 +151,64 @@ def lying_bomb() -> bytes:
             Entry(name=b"inputs.json", data=data, method=8, size=1000, crc=0),
         ]
     )
+
+
+def tar_entry(
+    name: bytes,
+    data: bytes = b"",
+    *,
+    kind: bytes = b"0",
+    size: int | None = None,
+    prefix: bytes = b"",
+    magic: bytes = b"ustar\x0000",
+) -> bytes:
+    """Write one entry of a tar field by field, without a packer's scruples."""
+    claimed = len(data) if size is None else size
+    length = b"%011o\0" % claimed if claimed < 8**11 else b"\x80" + claimed.to_bytes(11, "big")
+    block = name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + length
+    block += b"00000000000\0" + b" " * 8 + kind + bytes(100) + magic
+    block = block.ljust(345, b"\0") + prefix
+    block = block.ljust(512, b"\0")
+    block = block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    return block + data + bytes(-len(data) % 512)
+
+
+def pax(**records: str) -> bytes:
+    """Write a pax header for the next entry; ``__`` in a key stands for a dot."""
+    content = b""
+    for key, value in records.items():
+        rest = f" {key.replace('__', '.')}={value}\n".encode()
+        length = len(rest)
+        while length != len(rest) + len(str(length)):
+            length = len(rest) + len(str(length))
+        content += str(length).encode() + rest
+    return tar_entry(b"pax", content, kind=b"x")
+
+
+def raw_tar(*entries: bytes) -> bytes:
+    """Return a tar.gz of entries written by `tar_entry`, with a main WDL before them."""
+    return gzip.compress(tar_entry(b"main.wdl", HELLO.encode()) + b"".join(entries) + bytes(1024))
+
+
+def tar_bomb(claimed: int | None = None) -> bytes:
+    """Return 4 MB that unfold to a tar of one entry of 4 GB of zeros, or less if it claims less."""
+    size = 1 << 32
+    head = tar_entry(b"main.wdl", HELLO.encode()) + tar_entry(
+        b"inputs.json", size=size if claimed is None else claimed
+    )
+    first = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = first.compress(head) + first.flush(zlib.Z_FULL_FLUSH) + zeros_packed(256)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\x03" + packed + bytes(4) + struct.pack("<L", 0)
+
+
+def tar_bomb_within_its_claims() -> bytes:
+    """Return 4 MB that unfold to 4 GB, of which each entry claims what is allowed."""
+    return tar_bomb(999_000_000)
+
+
+def tar_bomb_after_its_end() -> bytes:
+    """Return 4 MB that unfold to 4 GB of zeros after the end of the tar."""
+    return tar_bomb(0)
 
 
 def _content(content: object) -> str | bytes:

@@ -438,12 +438,6 @@ def test_one_entry_beyond_its_limit_is_refused() -> None:
     assert finding.message == 'the entry "x" unfolds to more than 200 bytes'
 
 
-@pytest.mark.parametrize("name", ["run.tar.gz", "run.TGZ", "run.tar"])
-def test_tar_archives_are_refused_by_name(name: str) -> None:
-    (finding,) = refusals(b"whatever", name=name)
-    assert finding.message == "the bundle is a tar archive; bundles are zip files"
-
-
 def test_more_entries_than_are_taken_are_refused_before_any_is_looked_at() -> None:
     many = {f"f{index}": b"" for index in range(30)}
     (finding,) = refusals(zipped(many), limits=Limits(entries=29))

@@ -19,15 +19,16 @@ from dropwell.archives import (
     DEFAULT_LIMITS,
     Archive,
     Limits,
-    archive_of,
     bad_bundle,
     normal,
     shown,
 )
-from dropwell.drops import safe_name
+from dropwell.drops import parted, safe_name
 from dropwell.errors import BadBundle
 from dropwell.preflight import Finding, Severity, did_you_mean, errors_of, review_labels
 from dropwell.strict_json import in_bytes
+from dropwell.tarballs import tar_members
+from dropwell.zips import zip_members, zip_of_one
 
 MANIFEST = "MANIFEST.json"
 """The one file name with a meaning of its own; its keys are those of Amazon Genomics CLI."""
@@ -94,8 +95,8 @@ class Bundle:
         return path in self._archive.entries
 
     def size(self, path: str) -> int:
-        """Return the size that the zip claims for an entry; reading never yields more."""
-        return self._archive.entries[path].file_size
+        """Return the size that the archive claims for an entry; reading never yields more."""
+        return self._archive.entries[path].size
 
     def open(self, path: str) -> BinaryIO:
         """Return an entry as a stream that counts against `Limits.unfolded` as it is read."""
@@ -116,14 +117,15 @@ class Bundle:
 
 
 def open_bundle(data: bytes, file_name: str, limits: Limits = DEFAULT_LIMITS) -> Bundle:
-    """Open a dropped zip, or a bare WDL as a bundle of one, without trusting it.
+    """Open a dropped zip or tar, or a bare WDL as a bundle of one, without trusting it.
 
     Parameters
     ----------
     data : bytes
         The dropped object.
     file_name : str
-        Its key or name; ends in ``.zip`` or ``.wdl``.
+        Its key or name; says by its end what it is: ``.zip``, ``.tar.gz``, ``.tgz``,
+        ``.tar`` or ``.wdl``.
     limits : Limits
         How much of it is read.
 
@@ -138,9 +140,22 @@ def open_bundle(data: bytes, file_name: str, limits: Limits = DEFAULT_LIMITS) ->
             f"the bundle is {in_bytes(len(data))}; at most {in_bytes(limits.compressed)} are taken",
             "Leave large data on S3 and name it by its s3:// URI in the inputs.",
         )
-    return _Contents(archive_of(data, file_name, limits), limits).bundle(
+    return _Contents(_archive_of(data, file_name, limits), limits).bundle(
         file_name, hashlib.sha256(data).hexdigest()
     )
+
+
+_FOLDED = (".tar.gz", ".tgz")
+_TARS = (*_FOLDED, ".tar")
+
+
+def _archive_of(data: bytes, file_name: str, limits: Limits) -> Archive:
+    suffix = parted(file_name)[1]
+    if suffix == ".wdl":
+        data = zip_of_one(posixpath.basename(file_name), data)
+    elif suffix in _TARS:
+        return Archive("tar", tar_members(data, limits, folded=suffix in _FOLDED), limits)
+    return Archive("zip", zip_members(data, limits), limits)
 
 
 _Value = TypeVar("_Value")
@@ -180,7 +195,7 @@ class _Contents:
         hold = self._setting("hold", bool, "true or false", False)
         if any(finding.rule not in _NOT_FATAL for finding in errors_of(self._findings)):
             raise BadBundle(*self._findings)
-        stem = posixpath.splitext(posixpath.basename(file_name))[0]
+        stem, _ = parted(file_name)
         return Bundle(
             name=safe_name(name or stem),
             main=main,

@@ -172,6 +172,20 @@ def what_is(key: str, size: int) -> Control | Ignored | None:
     return Ignored.NOT_A_BUNDLE
 
 
+def parted(file_name: str) -> tuple[str, str]:
+    """Return a drop's bare name, and the end that says what it is, in small letters.
+
+    >>> parted("inbox/cardio/wgs.2026.TAR.GZ"), parted("hello.wdl")
+    (('wgs.2026', '.tar.gz'), ('hello', '.wdl'))
+    """
+    name = file_name.rpartition("/")[2]
+    for suffix in _ARCHIVES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)], suffix
+    stem, dot, end = name.rpartition(".")
+    return (stem, dot + end.lower()) if dot else (name, "")
+
+
 def _control(key: str) -> Control | Ignored:
     parts = key.split("/")
     if not parts[-1]:

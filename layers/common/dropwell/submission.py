@@ -15,7 +15,7 @@ from enum import StrEnum
 from dropwell import ledger
 from dropwell.archives import Limits
 from dropwell.bundles import Bundle, open_bundle
-from dropwell.drops import Drop, safe_name
+from dropwell.drops import Drop, parted, safe_name
 from dropwell.errors import (
     BadBundle,
     CromwellAway,
@@ -148,7 +148,7 @@ def _new_run(drop: Drop) -> Run:
     return Run(
         run_id=drop.run_id,
         project=drop.project,
-        name=safe_name(drop.file_name.rpartition(".")[0]),
+        name=safe_name(parted(drop.file_name)[0]),
         principal=drop.principal,
         bucket=drop.bucket,
         key=drop.key,
@@ -405,4 +405,4 @@ def _kept_name(run: Run) -> str:
     """Return the bundle's name in the run's folder: its own where it was rejected."""
     if run.state is State.REJECTED:
         return run.drop.file_name
-    return "bundle" + "." + run.drop.file_name.rpartition(".")[2].lower()
+    return "bundle" + parted(run.drop.file_name)[1]

@@ -66,7 +66,7 @@ def test_a_file_is_dropped_as_it_is(tmp_path, name):
 @pytest.mark.parametrize("name", ["notes.txt", "wgs.zip.part", ".hidden.zip"])
 def test_what_the_inbox_would_ignore_is_refused_at_once(tmp_path, name):
     (tmp_path / name).write_text("x")
-    with pytest.raises(Failure, match=r"would be left alone.*Give a zip, a WDL file or a folder"):
+    with pytest.raises(Failure, match=r"would be left alone.*Give a zip, a tar.gz, a WDL file"):
         packed(tmp_path / name)
 
 
