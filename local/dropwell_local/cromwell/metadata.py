@@ -47,8 +47,10 @@ def keep_of(include: Iterable[str], exclude: Iterable[str]) -> Keep:
     )
 
 
-def metadata(store: Store, workflow: Workflow, keep: Keep, *, expand: bool = False) -> Json:
-    """Return a workflow's metadata.
+def metadata(
+    store: Store, workflow: Workflow, keep: Keep, *, expand: bool = False, calls: bool = True
+) -> Json:
+    """Return a workflow's metadata; nothing at all, not even the id, if no key is asked for.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def metadata(store: Store, workflow: Workflow, keep: Keep, *, expand: bool = Fal
         Says of each key, of the workflow or of a call, whether it is asked for.
     expand : bool
         Put sub-workflows' metadata in place of their ids.
+    calls : bool
+        Look at calls at all: ``excludeKey=calls`` leaves them out (MetadataDatabaseAccess.scala).
     """
     whole = {
         **workflow.facts,
@@ -66,7 +70,7 @@ def metadata(store: Store, workflow: Workflow, keep: Keep, *, expand: bool = Fal
     }
     answer = _kept(whole, keep)
     answer["calls"] = {}
-    for attempt in store.calls(workflow.id):
+    for attempt in store.calls(workflow.id) if calls else ():
         facts = _attempt(attempt, keep)
         inner_id = attempt.facts.get("subWorkflowId")
         inner = store.get(inner_id) if expand and inner_id else None
@@ -75,6 +79,8 @@ def metadata(store: Store, workflow: Workflow, keep: Keep, *, expand: bool = Fal
             facts["subWorkflowMetadata"] = metadata(store, inner, keep, expand=True)
         if facts.keys() - {"attempt", "shardIndex"}:
             answer["calls"].setdefault(attempt.fqn, []).append(facts)
+    if len(answer) == 1 and not answer["calls"]:
+        return {}
     answer["id"] = workflow.id
     return answer
 

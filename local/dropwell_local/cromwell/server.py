@@ -12,14 +12,18 @@ import sys
 
 import uvicorn
 
-from dropwell_local.cromwell.app import make_app
+from dropwell_local.cromwell.app import Closing, make_app
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.engine import processes
 from dropwell_local.lifeline import end_with_stdin
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, as one line of JSON, once it does."""
+    """Says where it listens, as one line of JSON, once it does; says that it stops, as it does."""
+
+    def __init__(self, config: uvicorn.Config, closing: Closing, notice: float) -> None:
+        super().__init__(config)
+        self._closing, self._notice = closing, notice
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -27,6 +31,12 @@ class _Server(uvicorn.Server):
         line = json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()})
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say for a while that it is shutting down, as Cromwell does, before nobody answers."""
+        self._closing.begun = True
+        await asyncio.sleep(self._notice)
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
@@ -41,12 +51,13 @@ def serve(settings: Settings) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", settings.port))
+    app = make_app(settings)
     config = uvicorn.Config(
-        make_app(settings),
+        app,
         log_level="warning",
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=2,
         server_header=False,
     )
-    asyncio.run(_Server(config).serve(sockets=[listener]))
+    asyncio.run(_Server(config, app, settings.shutdown_notice).serve(sockets=[listener]))

@@ -43,6 +43,9 @@ class Settings:
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     max_request_mib : int
         ``akka.http.server.parsing.max-content-length``.
+    shutdown_notice : float
+        How long requests are answered 503 before the server stops (Cromwell: until its
+        workflows are at rest).
     delivery_patience : float
         How long an event waits for a queue that cannot be reached before it is lost.
     logs : bool
@@ -72,6 +75,7 @@ class Settings:
     chaos: str = ""
     tags: bool = True
     max_request_mib: int = 64
+    shutdown_notice: float = 0.0
     delivery_patience: float = 60.0
     logs: bool = True
     region: str = field(default_factory=lambda: os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
@@ -108,6 +112,7 @@ _PLAIN: dict[str, type] = {
     "job_memory": float,
     "chaos": str,
     "max_request_mib": int,
+    "shutdown_notice": float,
     "delivery_patience": float,
     "region": str,
     "account": str,

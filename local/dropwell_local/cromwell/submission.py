@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 _PREFIX = "Error(s): "
+_AUX_PREFIX = "workflowInputs_"
 _MAX_URL = 2000
 _MAX_LABEL = 255
 _PLAIN_PARTS = {
@@ -76,43 +77,87 @@ def read(parts: Mapping[str, bytes]) -> Submission:
     >>> read({"workflowSource": b"workflow w {}", "workflowInputs": b"w.n: 3"}).inputs
     {'w.n': 3}
     """
-    problems = [
-        f"Unexpected body part name: {name}"
-        for name in parts
-        if name not in _PLAIN_PARTS and not _aux_number(name)
-    ]
+    submissions = _read(parts, inputs_wanted=False)
+    if len(submissions) != 1:
+        raise Rejected("To submit more than one workflow at a time, use the batch endpoint.")
+    return submissions[0]
+
+
+def read_batch(parts: Mapping[str, bytes]) -> list[Submission]:
+    """Read the parts of a submission of one workflow for each element of its inputs.
+
+    Raises
+    ------
+    Rejected
+        With Cromwell's message.
+
+    Examples
+    --------
+    >>> sent = {"workflowSource": b"workflow w {}", "workflowInputs": b'[{"w.n": 1}, {"w.n": 2}]'}
+    >>> [one.inputs for one in read_batch(sent)]
+    [{'w.n': 1}, {'w.n': 2}]
+    """
+    return _read(parts, inputs_wanted=True)
+
+
+def _read(parts: Mapping[str, bytes], *, inputs_wanted: bool) -> list[Submission]:
+    """Read in two rounds, as Cromwell does: what the first refuses, the second never sees."""
     texts = {
         name: value.decode(errors="replace")
         for name, value in parts.items()
         if not name.endswith("Dependencies")
     }
-    source = texts.get("workflowSource", texts.get("wdlSource", ""))
-    if isinstance(texts.get("workflowInputs"), str) and _looks_like_array(texts["workflowInputs"]):
-        raise Rejected("To submit more than one workflow at a time, use the batch endpoint.")
+    problems = [
+        f"Unexpected body part name: {name}"
+        for name in parts
+        if name not in _PLAIN_PARTS and not name.startswith(_AUX_PREFIX)
+    ]
     problems += _source_problems(texts)
+    main = _collect(problems, _main_inputs, texts.get("workflowInputs"), otherwise=[])
+    more = _collect(problems, _more_inputs, texts, otherwise=[])
     if "wdlDependencies" in parts and "workflowDependencies" in parts:
         problems.append("wdlDependencies and workflowDependencies can't both be supplied")
-    inputs = _collect(problems, _inputs, texts, otherwise={})
+    on_hold = _collect(problems, _boolean, texts.get("workflowOnHold", "false"), otherwise=False)
+    ids = _collect(problems, _requested_ids, texts.get("requestedWorkflowId"), otherwise=None)
+    _refuse(problems)
+
+    if not main and inputs_wanted:
+        problems.append("No inputs were provided")
+    # Without the main part Cromwell ignores the numbered ones.
+    merged = [_collect(problems, _merged, [one, *more], otherwise={}) for one in main] or [{}]
+    if ids is not None and len(ids) != len(merged):
+        problems.append(
+            f"Mismatch between requested IDs count ({len(ids)}) and workflow inputs counts "
+            f"({len(merged)})"
+        )
     options = _collect(problems, _options, texts.get("workflowOptions", "{}"), otherwise={})
     labels = _collect(problems, _labels, texts.get("labels", "{}"), otherwise={})
-    requested = _collect(problems, _requested_id, texts.get("requestedWorkflowId"), otherwise=None)
-    on_hold = _collect(problems, _boolean, texts.get("workflowOnHold", "false"), otherwise=False)
+    if "workflowUrl" in texts:
+        problems += _url_problems(texts["workflowUrl"])
+    _refuse(problems)
+
+    return [
+        Submission(
+            source=texts.get("workflowSource", texts.get("wdlSource", "")),
+            url=texts.get("workflowUrl", ""),
+            root=texts.get("workflowRoot", ""),
+            workflow_type=texts.get("workflowType", ""),
+            type_version=texts.get("workflowTypeVersion", ""),
+            inputs=inputs,
+            options=options,
+            labels=labels,
+            imports=parts.get("workflowDependencies", parts.get("wdlDependencies", b"")),
+            on_hold=on_hold,
+            requested_id=requested,
+            warnings=tuple(_deprecations(parts)),
+        )
+        for inputs, requested in zip(merged, ids or [None] * len(merged), strict=True)
+    ]
+
+
+def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise Rejected(_PREFIX + "\n".join(problems))
-    return Submission(
-        source=source,
-        url=texts.get("workflowUrl", ""),
-        root=texts.get("workflowRoot", ""),
-        workflow_type=texts.get("workflowType", ""),
-        type_version=texts.get("workflowTypeVersion", ""),
-        inputs=inputs,
-        options=options,
-        labels=labels,
-        imports=parts.get("workflowDependencies", parts.get("wdlDependencies", b"")),
-        on_hold=on_hold,
-        requested_id=requested,
-        warnings=tuple(_deprecations(parts)),
-    )
 
 
 def _collect(problems: list[str], read_one: Any, given: Any, *, otherwise: Any) -> Any:
@@ -136,8 +181,6 @@ def _source_problems(texts: Mapping[str, str]) -> list[str]:
         problems.append("workflowSource and workflowUrl can't both be supplied")
     elif not (old or new or url):
         problems.append("workflowSource or workflowUrl needs to be supplied")
-    if url:
-        problems += _url_problems(texts["workflowUrl"])
     return problems
 
 
@@ -155,49 +198,71 @@ def _url_problems(url: str) -> list[str]:
     return []
 
 
-def _aux_number(name: str) -> int | None:
-    match = re.fullmatch(r"workflowInputs_(\d+)", name)
-    return int(match[1]) if match else None
+def _main_inputs(text: str | None) -> list[Any]:
+    """Return what each workflow gets: of an array each element, otherwise the whole."""
+    value = [] if text is None else _yaml(text)
+    return value if isinstance(value, list) else [value]
 
 
-def _looks_like_array(text: str) -> bool:
-    try:
-        return isinstance(_yaml(text), list)
-    except Rejected:
-        return False
+def _more_inputs(texts: Mapping[str, str]) -> list[str]:
+    """Return the numbered inputs as they were sent, lowest number first."""
+    numbered = []
+    for name, text in texts.items():
+        if name.startswith(_AUX_PREFIX):
+            number = name.removeprefix(_AUX_PREFIX)
+            if not re.fullmatch(r"[+-]?[0-9]{1,9}", number):
+                raise Rejected(f'For input string: "{number}"')
+            numbered.append((int(number), text))
+    return [text for _, text in sorted(numbered)]
 
 
-def _inputs(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Merge the inputs; without the main part Cromwell ignores the numbered ones."""
-    if "workflowInputs" not in texts:
-        return {}
-    merged = dict(_object(_yaml(texts["workflowInputs"])))
-    for _, name in sorted(
-        (number, name) for name in texts if (number := _aux_number(name)) is not None
-    ):
+def _merged(inputs: Sequence[Any]) -> dict[str, Any]:
+    """Merge the main inputs, read already, with the numbered ones, which must be JSON."""
+    main, *more = inputs
+    merged = dict(_object(main))
+    for text in more:
         try:
-            value = json.loads(texts[name])
+            value = loads(text)
         except ValueError as error:
             raise Rejected(
-                f"Failed to parse input: '{texts[name]}', which is not a valid json. Please check "
+                f"Failed to parse input: '{text}', which is not a valid json. Please check "
                 f"for syntactical errors. (reason 1 of 1): {error}"
             ) from error
         merged.update(_object(value))
     return merged
 
 
-def _yaml(text: str) -> Any:
-    """Read YAML, which JSON is a kind of."""
+def loads(text: str | bytes) -> Any:
+    """Read JSON as strictly as Cromwell's reader: no NaN, no endless nesting.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("JSON input was nested too deeply") from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"Unexpected character '{name[0]}', expected JSON Value")
+
+
+def _yaml(text: str) -> Any:
+    """Read YAML, which JSON is a kind of; what JSON cannot say comes as text."""
+    try:
+        return loads(text)
     except ValueError:
         pass
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+        value = YAML(typ="safe", pure=True).load(text)
+        return loads(json.dumps(value, default=str))
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise Rejected(
             f"Input file is not a valid yaml or json. Inputs data: '{text}'. "
@@ -231,7 +296,7 @@ def _json(value: Any) -> str:
 
 def _options(text: str) -> dict[str, Any]:
     try:
-        options = json.loads(text)
+        options = loads(text)
     except ValueError as error:
         raise Rejected(f"Invalid workflow options provided: {error}") from error
     if not isinstance(options, dict):
@@ -250,7 +315,7 @@ def _options(text: str) -> dict[str, Any]:
 
 def _labels(text: str) -> dict[str, str]:
     try:
-        labels = json.loads(text)
+        labels = loads(text)
     except ValueError as error:
         raise Rejected(f"Workflow contains invalid labels JSON: {error}") from error
     return check_labels(labels)
@@ -268,7 +333,7 @@ def check_labels(labels: Any) -> dict[str, str]:
         raise Rejected(
             'Invalid workflow labels JSON. Expected a JsObject of "labelKey": "labelValue" values.'
         )
-    bad = []
+    bad: list[str] = []
     for key, value in labels.items():
         if not isinstance(value, str):
             bad.append(
@@ -288,26 +353,23 @@ def check_labels(labels: Any) -> dict[str, str]:
     return labels
 
 
-def _requested_id(text: str | None) -> str | None:
-    """Read an id given bare, as a JSON string, or as an array of one."""
+def _requested_ids(text: str | None) -> list[str] | None:
+    """Read ids given bare, as a JSON string, or as an array."""
     if text is None:
         return None
     value = _yaml(text)
-    ids = value if isinstance(value, list) else [value]
-    for one in ids:
+    ids = []
+    for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, str):
             raise Rejected(f"Requested workflow IDs must be strings but got: '{_json(one)}'")
-    if len(ids) != 1:
-        raise Rejected(
-            f"Mismatch between requested IDs count ({len(ids)}) and workflow inputs counts (1)"
-        )
-    requested = parse_id(ids[0])
-    if requested is None:
-        raise Rejected(
-            "Failed to parse requested workflow ID as UUID (reason 1 of 1): "
-            f"Invalid UUID string: {ids[0]}"
-        )
-    return requested
+        workflow_id = parse_id(one)
+        if workflow_id is None:
+            raise Rejected(
+                "Failed to parse requested workflow ID as UUID (reason 1 of 1): "
+                f"Invalid UUID string: {one}"
+            )
+        ids.append(workflow_id)
+    return ids
 
 
 def parse_id(text: str) -> str | None:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ _SHORTEST_INTERVAL_S = 0.05
 
 
 class InUse(Exception):
-    """The requested id belongs to another workflow, ended or not."""
+    """A requested id belongs to another workflow, ended or not (SqlWorkflowStore.scala)."""
+
+    def __init__(self, why: str, ids: Sequence[str]) -> None:
+        super().__init__(f"Requested workflow IDs are {why}: {', '.join(ids)}")
 
 
 class Workflows:
@@ -78,22 +82,30 @@ class Workflows:
             for task in left:
                 task.cancel()
 
-    def submit(self, submission: Submission) -> tuple[str, str]:
-        """Record a submission; it starts when its turn comes.
+    def submit(self, submissions: Sequence[Submission]) -> list[tuple[str, str]]:
+        """Record submissions, all or none; they start when their turn comes.
 
         Returns
         -------
-        tuple of str
-            Its id and status.
+        list of tuple of str
+            Each one's id and status.
 
         Raises
         ------
         InUse
-            There is a workflow of the requested id.
+            There is a workflow of a requested id, or the same id was requested twice.
         """
+        wanted = [one.requested_id for one in submissions if one.requested_id]
+        twice = sorted({one for one in wanted if wanted.count(one) > 1})
+        if twice:
+            raise InUse("duplicated", twice)
+        taken = [one for one in wanted if self._store.get(one) is not None]
+        if taken:
+            raise InUse("already in use", taken)
+        return [self._submit(one) for one in submissions]
+
+    def _submit(self, submission: Submission) -> tuple[str, str]:
         workflow_id = submission.requested_id or str(uuid.uuid4())
-        if self._store.get(workflow_id) is not None:
-            raise InUse(workflow_id)
         labels = {**submission.labels, "cromwell-workflow-id": f"cromwell-{workflow_id}"}
         self._lay_out(workflow_id, submission, labels)
         status = "On Hold" if submission.on_hold else "Submitted"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -193,3 +195,155 @@ def test_a_status_shows_the_end_only_after_the_poll(
         assert cromwell.status(run_id) == "Running"
         assert cromwell.wait(run_id) == "Succeeded"
         assert time.monotonic() - ended > 0.8
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(waiting: Cromwell) -> None:
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    inputs, ids = '[{"w.n": 1}, {"w.n": 2}]', f'["{first}", "{second}"]'
+
+    taken = waiting.post(
+        "/batch", workflowSource=SOURCE, workflowInputs=inputs, requestedWorkflowId=ids
+    )
+    before = waiting.get("query").json()["totalResultsCount"]
+    again = waiting.post(
+        "/batch",
+        workflowSource=SOURCE,
+        workflowInputs=inputs,
+        requestedWorkflowId=f'["{uuid.uuid4()}", "{second}"]',
+    )
+
+    assert (taken.status_code, taken.json()) == (
+        201,
+        [{"id": first, "status": "Submitted"}, {"id": second, "status": "Submitted"}],
+    )
+    assert waiting.metadata(second)["submittedFiles"]["inputs"] == '{"w.n": 2}'
+    assert again.status_code == 400
+    assert waiting.get("query").json()["totalResultsCount"] == before
+
+
+def test_an_id_in_capitals_is_the_same_id(waiting: Cromwell) -> None:
+    run_id = waiting.submit(SOURCE)
+
+    assert waiting.get(f"{run_id.upper()}/status").json()["id"] == run_id
+    assert waiting.get("query", id=run_id.upper()).json()["totalResultsCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"), [("gzip, deflate", "gzip"), ("deflate", "deflate")]
+)
+def test_metadata_comes_compressed_to_who_takes_that(
+    waiting: Cromwell, accepted: str, coding: str
+) -> None:
+    url = f"{waiting.url}/api/workflows/v1/{waiting.submit(SOURCE)}/metadata"
+
+    plain = waiting.http.get(url, headers={"Accept-Encoding": "identity"})
+    packed = waiting.http.get(url, headers={"Accept-Encoding": accepted})
+
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == coding
+    assert packed.json() == plain.json()
+
+
+def test_the_timing_page_shows_what_is_known(waiting: Cromwell) -> None:
+    run_id = waiting.submit(SOURCE)
+
+    page = waiting.get(f"{run_id}/timing")
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.text.startswith("<html>")
+    assert f"{run_id}: Submitted" in page.text
+    assert "No call has started." in page.text
+
+
+def test_a_wdl_is_described(waiting: Cromwell) -> None:
+    describe = f"{waiting.url}/api/womtool/v1/describe"
+    good = waiting.http.post(describe, files={"workflowSource": SOURCE}).json()
+    bad = waiting.http.post(describe, files={"workflowSource": "version 1.0\nworkflow {"})
+
+    assert (good["valid"], good["name"], good["isRunnableWorkflow"]) == (True, "w", True)
+    assert (bad.status_code, bad.json()["valid"]) == (200, False)
+    assert bad.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/ga4gh/wes/v1/service-info",
+        "/api/ga4gh/wes/v1/runs",
+        f"/api/ga4gh/wes/v1/runs/{UNKNOWN}",
+        "/api/workflows/v1/callcaching/diff",
+        f"/api/workflows/v1/{UNKNOWN}/cost",
+    ],
+)
+def test_what_is_not_offered_says_so(waiting: Cromwell, path: str) -> None:
+    answer = waiting.http.get(waiting.url + path)
+
+    assert answer.status_code == 501
+    assert "does not offer" in answer.text
+
+
+def test_too_large_a_body_is_refused(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    with start(folder, max_request_mib=1, max_workflows=0) as server:
+        answer = speak_to(server).post(workflowSource="x" * (1 << 20))
+
+    assert answer.status_code == 413
+    assert "exceeded size limit (1048576 bytes)" in answer.text
+
+
+def test_while_it_shuts_down_it_says_so(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("closing")
+    with start(folder, shutdown_notice=2.0, max_workflows=0) as server:
+        cromwell = speak_to(server)
+        os.kill(cromwell.pid, signal.SIGTERM)
+        until(lambda: cromwell.get("query").status_code == 503)
+
+        assert cromwell.get("query").json() == {
+            "status": "fail",
+            "message": "Cromwell service is shutting down.",
+        }
+        assert cromwell.post(workflowSource=SOURCE).status_code == 503
+
+
+def test_newest_come_first_unless_asked_otherwise(waiting: Cromwell) -> None:
+    label = uuid.uuid4().hex
+    ids = [waiting.submit(SOURCE, labels=f'{{"order": "{label}"}}') for _ in range(3)]
+
+    newest = waiting.get("query", label=f"order:{label}").json()["results"]
+    oldest = waiting.get("query", label=f"order:{label}", newestFirst="false").json()["results"]
+
+    assert [one["id"] for one in newest] == ids[::-1]
+    assert [one["id"] for one in oldest] == ids
+
+
+def test_sub_workflows_are_found_with_their_parents(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with start(tmp_path_factory.mktemp("subs")) as server:
+        cromwell = speak_to(server)
+        source = 'version 1.0\nimport "inner.wdl" as i\nworkflow outer { call i.inner }'
+        inner = "version 1.0\nworkflow inner { output { Int n = 1 } }"
+        run_id = cromwell.submit(source, imports={"inner.wdl": inner})
+        assert cromwell.wait(run_id) == "Succeeded"
+
+        all_of_them = cromwell.get("query").json()
+        roots = cromwell.get("query", includeSubworkflows="false").json()
+        whole = cromwell.metadata(run_id, expandSubWorkflows="true")
+
+    sub = next(one for one in all_of_them["results"] if one["name"] == "inner")
+    assert all_of_them["totalResultsCount"] == 2
+    assert (sub["parentWorkflowId"], sub["rootWorkflowId"]) == (run_id, run_id)
+    assert [one["id"] for one in roots["results"]] == [run_id]
+    call = whole["calls"]["outer.inner"][0]
+    assert call["subWorkflowMetadata"]["id"] == sub["id"]
+    assert call["subWorkflowMetadata"]["outputs"] == {"inner.n": 1}

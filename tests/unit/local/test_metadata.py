@@ -82,6 +82,18 @@ def test_include_and_exclude_are_prefixes_of_keys_at_both_levels(
     }
 
 
+def test_metadata_that_no_key_asks_for_is_empty(store: Store, workflow: Workflow) -> None:
+    attempt(store, "wf.t", -1, 1, "Done")
+
+    assert metadata.metadata(store, workflow, metadata.keep_of(["nothing"], [])) == {}
+
+
+def test_calls_can_be_left_out_as_a_whole(store: Store, workflow: Workflow) -> None:
+    attempt(store, "wf.t", -1, 1, "Done")
+
+    assert metadata.metadata(store, workflow, everything, calls=False)["calls"] == {}
+
+
 def test_a_subworkflow_is_an_id_or_expanded_in_its_place(store: Store, workflow: Workflow) -> None:
     store.add(Workflow(SUB, ROOT, ROOT, "Running", 0.0, {"workflowName": "sub"}, {}))
     attempt(store, "wf.sub", -1, 1, "Running", subWorkflowId=SUB)

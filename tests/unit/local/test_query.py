@@ -73,6 +73,32 @@ def test_the_count_is_of_all_pages() -> None:
     assert query.run(WORKFLOWS, [("pagesize", "1")])["totalResultsCount"] == 4
 
 
+def test_a_sub_workflow_names_its_parent_and_root_unasked() -> None:
+    told = query.run(WORKFLOWS, [("id", IDS[1])])["results"][0]
+
+    assert (told["parentWorkflowId"], told["rootWorkflowId"]) == (IDS[0], IDS[0])
+
+
+def test_an_end_before_the_start_is_refused() -> None:
+    terms = [("start", "2026-01-03T00:00:00Z"), ("end", "2026-01-02T00:00:00+01:00")]
+
+    with pytest.raises(query.BadQuery, match=r"^Specified start date is after specified end date"):
+        query.run(WORKFLOWS, terms)
+
+
+def test_every_problem_is_told_on_a_line_of_its_own() -> None:
+    terms = [("page", "1"), ("page", "2"), ("x", "1"), ("status", "a"), ("status", "b")]
+
+    with pytest.raises(query.BadQuery) as refusal:
+        query.run(WORKFLOWS, terms)
+
+    assert str(refusal.value).splitlines() == [
+        "Unrecognized query keys: x",
+        "Unrecognized status values: a, b",
+        "Found 2 values for key 'Page' but at most one is allowed.",
+    ]
+
+
 def test_labels_come_only_when_asked_for() -> None:
     plain = query.run(WORKFLOWS, [("id", IDS[0])])["results"][0]
     asked = query.run(WORKFLOWS, [("id", IDS[0]), ("additionalQueryResultFields", "labels")])
@@ -89,6 +115,20 @@ def test_labels_come_only_when_asked_for() -> None:
         (("id", "x"), "Id values do match allowed workflow id pattern: invalid Id value: 'x'"),
         (("pagesize", "0"), "Integer value not greater than 0"),
         (("name", "1x"), "Name values do not match allowed workflow naming pattern: 1x"),
+        (("page", "x"), "Value given for page does not parse as a integer: x"),
+        (
+            ("start", "2026-01-02"),
+            "Value given for start date does not parse as a datetime: 2026-01-02",
+        ),
+        (("newestfirst", "1"), "Value given for newest first does not parse as a boolean: 1"),
+        (
+            ("LABEL", "x"),
+            "Label values do not match allowed pattern label-key:label-value: x",
+        ),
+        (
+            ("additionalQueryResultFields", "x"),
+            "Keys should be from List(labels, parentWorkflowId). Unrecognized values: x",
+        ),
     ],
 )
 def test_a_bad_term_is_refused_in_cromwells_words(term: tuple[str, str], message: str) -> None:

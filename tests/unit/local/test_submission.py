@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dropwell_local.cromwell.submission import Rejected, check_labels, read
+from dropwell_local.cromwell.submission import Rejected, check_labels, read, read_batch
 
 ID = "e6236763-c518-41d0-9688-432549a8bf7d"
 SOURCE = {"workflowSource": "workflow w {}"}
@@ -53,7 +53,7 @@ def parts(**given: str) -> dict[str, bytes]:
             "Error(s): Submitted input '\"text\"' of type JsString is not a valid JSON object.",
         ),
         (
-            {**SOURCE, "workflowInputs": "[{}]"},
+            {**SOURCE, "workflowInputs": "[{}, {}]"},
             "To submit more than one workflow at a time, use the batch endpoint.",
         ),
         (
@@ -93,10 +93,15 @@ def parts(**given: str) -> dict[str, bytes]:
         (
             {"wrong": "x", "labels": "[]"},
             "Error(s): Unexpected body part name: wrong\n"
-            "workflowSource or workflowUrl needs to be supplied\n"
+            "workflowSource or workflowUrl needs to be supplied",
+        ),
+        (
+            {**SOURCE, "workflowInputs": "1", "labels": "[]"},
+            "Error(s): Submitted input '1' of type JsNumber is not a valid JSON object.\n"
             "Invalid workflow labels JSON. Expected a JsObject of "
             '"labelKey": "labelValue" values.',
         ),
+        ({**SOURCE, "workflowInputs_x": "{}"}, 'Error(s): For input string: "x"'),
     ],
 )
 def test_a_bad_submission_is_refused_in_cromwells_words(
@@ -115,6 +120,35 @@ def test_inputs_that_are_neither_json_nor_yaml_are_shown_back(text: str) -> None
 
     start = f"Error(s): Input file is not a valid yaml or json. Inputs data: '{text}'. Error: "
     assert str(refusal.value).startswith(start)
+
+
+def test_a_batch_has_a_workflow_for_each_element_of_its_inputs() -> None:
+    other = ID.replace("e6", "f7", 1)
+    given = parts(
+        **SOURCE,
+        workflowInputs='[{"w.a": 1}, {"w.a": 2}]',
+        workflowInputs_2='{"w.b": 3}',
+        requestedWorkflowId=f'["{ID}", "{other}"]',
+    )
+
+    assert [(one.requested_id, one.inputs) for one in read_batch(given)] == [
+        (ID, {"w.a": 1, "w.b": 3}),
+        (other, {"w.a": 2, "w.b": 3}),
+    ]
+
+
+def test_a_batch_needs_inputs_where_a_single_submission_does_not() -> None:
+    with pytest.raises(Rejected, match=r"^Error\(s\): No inputs were provided$"):
+        read_batch(parts(**SOURCE))
+
+    assert read(parts(**SOURCE, workflowInputs="[]")).inputs == {}
+    assert read(parts(**SOURCE, workflowInputs='[{"w.a": 1}]')).inputs == {"w.a": 1}
+
+
+def test_what_yaml_knows_and_json_does_not_comes_as_text() -> None:
+    assert read(parts(**SOURCE, workflowInputs="w.day: 2026-01-02")).inputs == {
+        "w.day": "2026-01-02"
+    }
 
 
 def test_a_label_may_be_255_characters_long_and_no_longer() -> None:
