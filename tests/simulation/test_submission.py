@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 
+from dropwell.preflight import Checked
 from dropwell.runs import State
 from tests.simulation.lab import Lab
-from tests.simulation.world import World
+from tests.simulation.world import Crash, World
 
 
 def lab(**world: object) -> Lab:
@@ -158,5 +160,54 @@ def test_a_drop_that_is_removed_after_it_was_posted_is_followed_all_the_same():
     broken.inbox.objects.pop(drop.key)
     broken.settle()
     assert list(broken.cromwell.accepted) == [drop.run_id]
+    assert broken.run(drop).state is State.COMPLETE
+    assert broken.notices(drop) == ["accepted", "ended"]
+
+
+def _dies(_: object) -> Checked:
+    raise Crash("out of memory")
+
+
+def test_a_drop_that_kills_each_submitter_is_rejected_in_the_end():
+    deadly = lab()
+    deadly.desk = replace(deadly.desk, check=_dies)
+    drop = deadly.drop()
+    deadly.world.pending = [d for d in deadly.world.pending if d.queue != "plant"]
+    deadly.settle()
+    run = deadly.run(drop)
+    assert run.state is State.REJECTED
+    assert "6 times" in run.findings[0]
+    assert deadly.notices(drop) == ["rejected"]
+    assert deadly.inbox.keys("inbox/") == []
+    assert run.ended_at - run.dropped_at < 4 * 3600, "its owner hears the same day"
+
+
+def test_a_submitter_that_dies_now_and_then_during_an_outage_rejects_nothing():
+    dark = lab()
+    calm = dark.desk
+    drop = dark.drop()
+    dark.cromwell.away = True
+    for number in range(40):
+        dark.desk = calm if number % 3 else replace(calm, check=_dies)
+        while dark.world.step():
+            pass
+        dark.world.now += 900
+        dark.sweep()
+    dark.desk = calm
+    dark.cromwell.away = False
+    dark.settle()
+    assert_submitted_once(dark, drop)
+
+
+def test_a_drop_that_was_posted_before_its_submitters_died_is_followed():
+    calm = lab()
+    calm.drop()
+    calm.world.step()
+    posted = calm.world.trace.index("POST submit")
+    broken = lab(crash_at=frozenset({2 * posted + 1}))
+    drop = broken.drop()
+    broken.world.step()
+    broken.desk = replace(broken.desk, check=_dies)
+    broken.settle()
     assert broken.run(drop).state is State.COMPLETE
     assert broken.notices(drop) == ["accepted", "ended"]

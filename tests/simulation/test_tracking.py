@@ -24,8 +24,8 @@ SCATTER = [
 # What depends on when we heard, not on what became true.
 TIMING = {
     "rev", "polls", "due_at", "claimed_until", "said_at", "at", "ended_at", "started_at",
-    "submitted_at", "superseded_at", "doubted_at", "failing_at", "tries", "expires_at",
-    "unseen", "suspect",
+    "submitted_at", "superseded_at", "doubted_at", "failing_at", "tries", "broken_off",
+    "expires_at", "unseen", "suspect",
 }  # fmt: skip
 
 

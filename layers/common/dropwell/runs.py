@@ -93,6 +93,7 @@ class Run:
     cause: str = ""
     dropped_at: int = 0
     tries: int = 0
+    broken_off: int = 0
     unclear: int = 0
     waiting: str = ""
     submitted_at: int = 0

@@ -39,6 +39,7 @@ FIRST_POLL = 20
 """Seconds until Cromwell is first asked about a run that no job event has told of."""
 
 _MOST_UNCLEAR = 5
+_MOST_BROKEN_OFF = 6
 _SHOWN_FINDINGS = 20
 
 
@@ -138,7 +139,13 @@ def _take(drop: Drop, desk: Desk, now: int) -> Run | None:
     def lease(known: Run) -> Run | None:
         if _decided(known) or known.due_at > now:
             return None
-        return replace(known, tries=known.tries + 1, waiting="").due(Due.SUBMIT, now + desk.lease)
+        # Whoever had it last came to no end, not even to waiting: it died, and may again.
+        died = bool(known.tries) and not known.waiting
+        broken_off = known.broken_off + 1 if died else 0
+        until = now + desk.lease * 2**broken_off
+        return replace(known, tries=known.tries + 1, broken_off=broken_off, waiting="").due(
+            Due.SUBMIT, until
+        )
 
     run, mine = ledger.change(desk.table, run, lease)
     return run if mine or _decided(run) else None
@@ -161,6 +168,8 @@ def _new_run(drop: Drop) -> Run:
 def _decide(run: Run, desk: Desk, now: int) -> Run:
     if run.abort_at:
         return _call_off(run, desk, now)
+    if run.broken_off >= _MOST_BROKEN_OFF:
+        return _reject_unless_posted(run, _deadly(run), desk, now)
     try:
         data = desk.inbox.read(
             run.key, version_id=run.version_id, limit=desk.rules.limits.compressed
@@ -177,7 +186,7 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
     except BadBundle as bad:
         return _reject(run, bad.findings, desk, now)
     except Missing:
-        return _vanished(run, desk, now)
+        return _reject_unless_posted(run, _vanished(run), desk, now)
     except TooLarge:
         return _reject(run, [_too_large(run, desk.rules.limits)], desk, now)
     warnings = (*prepared.warnings, *_twins(run, desk.table))
@@ -192,8 +201,8 @@ def _told(findings: tuple[Finding, ...]) -> tuple[str, ...]:
     return tuple(str(finding)[:500] for finding in findings[:_SHOWN_FINDINGS])
 
 
-def _vanished(run: Run, desk: Desk, now: int) -> Run:
-    """Reject a drop that is not there any more, unless an earlier delivery had posted it."""
+def _reject_unless_posted(run: Run, finding: Finding, desk: Desk, now: int) -> Run:
+    """Reject a drop that cannot be read, unless an earlier delivery had posted it."""
     if run.tries > 1:
         try:
             return _accept(run, desk.cromwell.status(run.run_id), desk, now)
@@ -201,12 +210,25 @@ def _vanished(run: Run, desk: Desk, now: int) -> Run:
             return _wait(run, str(away), desk, now)
         except UnknownRun:
             pass  # then nothing was posted
-    finding = Finding(
+    return _reject(run, [finding], desk, now)
+
+
+def _vanished(run: Run) -> Finding:
+    return Finding(
         rule="vanished",
         message=f"{run.drop.file_name} was removed before it could be read",
         advice="drop it again",
     )
-    return _reject(run, [finding], desk, now)
+
+
+def _deadly(run: Run) -> Finding:
+    return Finding(
+        rule="broken-off",
+        message=f"{run.drop.file_name} could not be handled: {run.broken_off} times the work on it"
+        " broke off, as it does where memory or time run out",
+        advice="Drop a smaller bundle, with fewer and smaller inputs files. If it is small, ask"
+        " who runs this service: its log tells more.",
+    )
 
 
 def _too_large(run: Run, limits: Limits) -> Finding:
