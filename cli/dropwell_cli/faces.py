@@ -211,7 +211,7 @@ def ending(out: Console, watched: Sequence[Watched], results: Sequence[Mapping[s
             shorten(one.name, 24),
             state_text(one.standing),
             why(run, told["cause"]),
-            jobs_text(one.standing.counts),
+            jobs_text(one.standing.counts, noun=out.width >= _ROOMY),
             took(run, time.time()),
         )
     out.print()
@@ -221,7 +221,7 @@ def ending(out: Console, watched: Sequence[Watched], results: Sequence[Mapping[s
 def why(run: Run | None, cause: str | None) -> str:
     """Say shortly why a run did not go well; nothing if it did."""
     if run and run.state is State.REJECTED:
-        return plural(len(run.findings), "problem") if run.findings else "refused"
+        return plural(len(run.findings), "problem") if run.findings else "only checked"
     return cause or ""
 
 
@@ -362,6 +362,7 @@ def call_table(calls: Sequence[Call]) -> Table:
     for call in calls:
         alike.setdefault(call.call_id.call, []).append(call)
     table = _table("call", "calls", "done", "running", "failed")
+    table.columns[-1].no_wrap = False  # of many failures the names take lines, not columns
     for name, group in alike.items():
         failed = [call for call in group if call.failed]
         done = sum(call.status in ("SUCCEEDED", "CACHED") for call in group)

@@ -176,7 +176,7 @@ class TestADrop:
         assert cloud.submitter(told) == []
         run = cloud.run(drop.run_id)
         assert run.state is State.REJECTED
-        assert run.findings == ("wgs-0412.zip was removed before it could be read",)
+        assert run.findings == ("wgs-0412.zip was removed before it could be read. Drop it again.",)
         assert cromwell.accepted == []
 
 
@@ -281,7 +281,7 @@ class TestASmallCromwell:
     def test_is_not_sent_more_than_it_takes(self, dropped, cromwell):
         run = dropped(body=bundle(**{"inputs.json": {"hello.name": "x" * 70_000}}))
         assert run.state is State.REJECTED
-        assert run.findings[0].endswith("72.2 kB; this Cromwell takes 65.5 kB")
+        assert "72.2 kB; this Cromwell takes 65.5 kB. Move long lists" in run.findings[0]
         assert cromwell.asked == []
 
 

@@ -334,7 +334,7 @@ def test_bad_labels_are_told_without_keeping_the_rest_from_being_read() -> None:
     )
     (finding,) = bundle.findings
     assert (finding.rule, finding.severity) == ("label", Severity.ERROR)
-    assert str(finding) == 'labels.json  label "x" is not a string; labels are strings'
+    assert str(finding) == 'labels.json:2  label "x" is not a string; labels are strings'
     assert bundle.warnings == ()
 
 

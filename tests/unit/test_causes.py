@@ -229,7 +229,7 @@ CASES = {
         "cromwell-return-code",
     ),
     "inputs that Cromwell cannot use": (
-        Evidence(cromwell_message="Workflow input processing failed"),
+        Evidence(cromwell_message="Required workflow input 'wf.reads' not specified"),
         "workflow-inputs",
     ),
     "a workflow that Cromwell cannot run": (

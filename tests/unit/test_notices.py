@@ -21,10 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropwell import mails, notices
+from dropwell.blockages import Blockage, blocked_event
 from dropwell.calls import CallId
 from dropwell.causes import Cause, Evidence
-from dropwell.mails import mail
-from dropwell.notices import Detail, Facts, Group, Kind, attributes, event
+from dropwell.notices import Detail, Facts, Group, Kind, attributes
 from dropwell.runs import State
 from dropwell.summaries import summarise
 
@@ -195,7 +196,40 @@ SCENES = {
     ),
 }
 SCENES = {name: replace(facts, notice_id=f"{RUN}/{facts.kind}") for name, facts in SCENES.items()}
+SCENES |= {
+    "blocked-capacity": Blockage(
+        queue="arn:aws:batch:eu-west-1:123456789012:job-queue/dropwell-spot",
+        reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity"
+        " requested for instance type [r6i.24xlarge]",
+        at=STARTED_AT,
+        job_name="wgs_Assemble",
+        vcpus="96",
+        memory_mib=786_432,
+        run_id=RUN,
+    ),
+    "blocked-misconfigured": Blockage(
+        queue="dropwell-spot",
+        reason="MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement"
+        " (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the job queue.",
+        at=STARTED_AT,
+        job_name="wgs_Assemble",
+        vcpus="448",
+        memory_mib=12_000_000,
+        run_id=RUN,
+    ),
+}
+OF_RUNS = [scene for scene, told in SCENES.items() if isinstance(told, Facts)]
 GOLDENS = [(scene, detail) for scene in SCENES for detail in Detail]
+
+
+def mail(told, detail):
+    if isinstance(told, Blockage):
+        return mails.blocked_mail(told, detail)
+    return mails.mail(told, detail)
+
+
+def event(told):
+    return blocked_event(told) if isinstance(told, Blockage) else notices.event(told)
 
 
 def shown(facts, detail):
@@ -326,7 +360,7 @@ class TestUnknowns:
         kind=Kind.ENDED, notice_id="n", run_id=RUN, name="n", project="p", state=State.COMPLETE
     )
 
-    @pytest.mark.parametrize("kind", Kind)
+    @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.BLOCKED}))
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("detail", Detail)
     def test_are_left_out_of_every_mail(self, kind, state, detail):
@@ -334,7 +368,9 @@ class TestUnknowns:
         assert not re.search(r"None|1970| ,| \.|  by|: *$", sent.subject + "\n" + sent.body, re.M)
         assert RUN in sent.body
 
-    @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.FAILING, Kind.REJECTED}))
+    @pytest.mark.parametrize(
+        "kind", sorted(set(Kind) - {Kind.FAILING, Kind.REJECTED, Kind.BLOCKED})
+    )
     @pytest.mark.parametrize("state", sorted(set(State) - {State.REJECTED}))
     def test_are_left_out_of_every_event(self, kind, state):
         fits(*event(replace(self.BARE, kind=kind, state=state)))
@@ -352,7 +388,30 @@ class TestUnknowns:
 
     def test_failed_calls_of_unknown_cause_are_counted_all_the_same(self):
         facts = replace(BASE, state=State.EXECUTOR_ERROR, calls_failed=2)
-        assert "340 of 340 calls done; 2 failed. Why: nothing that was found" in text(facts)
+        assert "340 of 340 calls done; 2 failed. Why: 2 calls failed, and what was" in text(facts)
+
+    def test_a_call_that_failed_is_no_workflow_error_though_nobody_has_looked_into_it(self):
+        facts = replace(
+            BASE,
+            state=State.EXECUTOR_ERROR,
+            calls_failed=1,
+            failures=("Workflow failed", "Job w.t:NA:1 exited with return code 1"),
+        )
+        assert mail(facts, Detail.STANDARD).subject.endswith("unexplained failure")
+        assert "Cromwell says:\n  Job w.t" in mail(facts, Detail.STANDARD).body
+
+    def test_a_drop_that_was_only_to_be_checked_has_no_problem(self):
+        facts = replace(SCENES["rejected"], findings=(), warnings=("main.wdl:3  odd",))
+        sent = mail(facts, Detail.STANDARD)
+        assert sent.subject == "[cardio] Not started: wgs-0413, only checked"
+        assert "manifest asks. It can run. Worth a look as well: 1. main.wdl:3" in text(facts)
+        assert "To run it, drop it again without dryRun." in sent.body
+        assert attributes(facts)["severity"] == "info"
+
+    def test_warnings_of_a_rejected_drop_are_told_apart_from_its_problems(self):
+        facts = replace(SCENES["rejected"], warnings=("inputs.json:9  odd",))
+        assert "2 problems in inputs" in mail(facts, Detail.STANDARD).subject
+        assert "Worth a look as well: 1. inputs.json:9 odd Fix and drop" in text(facts)
 
     def test_a_lost_run_is_lost_whatever_failed_before(self):
         facts = replace(SCENES["ended-lost"], groups=SCENES["ended-failed"].groups)
@@ -420,7 +479,7 @@ class TestProblemsInTheSubject:
 class TestHostileNames:
     NAME = "wgs\r\nBcc: x\x1b[31m\u202e<!channel>" + "é" * 300
 
-    @pytest.mark.parametrize("scene", SCENES)
+    @pytest.mark.parametrize("scene", OF_RUNS)
     @pytest.mark.parametrize("detail", Detail)
     def test_change_nothing_but_the_name(self, scene, detail):
         facts = replace(SCENES[scene], name=self.NAME, project=self.NAME, workflow=self.NAME)

@@ -82,11 +82,11 @@ def test_final_folders_are_held_to_the_operators_prefixes(option: str) -> None:
         assert told({option: fine}, allowed_prefixes=prefixes) == []
     for wrong in ("s3://results/cardiology", "s3://results", "s3://scratch/../x", "/tmp", 3):
         assert told({option: wrong}, allowed_prefixes=prefixes) == [
-            f'options.json  the option "{option}" may point under s3://results/cardio or s3://scratch/'
+            f'options.json  the option "{option}" may only point under s3://results/cardio or s3://scratch/'
         ]
     assert told({option: "/anywhere"}, allowed_keys=[option]) == []
     assert told({option: "s3://x/y"}) == [
-        f'options.json  the option "{option}" may point nowhere, as no prefix is set'
+        f'options.json  the option "{option}" is not open to drops'
     ]
 
 
@@ -116,3 +116,8 @@ def test_unknown_options_are_warned_of_with_the_nearest_name() -> None:
         '(warning) options.json  the option "zzz" is not known',
     ]
     assert told({"zzz": 1}, enforced={"zzz": 2}) == []
+
+
+def test_a_finding_names_the_line_of_its_option() -> None:
+    _, (finding,) = review_options({"hogGrop": "x"}, line_of={"hogGrop": 3}.get)
+    assert finding.where == "options.json:3"

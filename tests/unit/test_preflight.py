@@ -76,7 +76,7 @@ def test_a_place_within_inputs_is_written_as_people_do() -> None:
     ("key", "value", "complaint"),
     [
         ("a", 3, "is not a string; labels are strings"),
-        ("", "x", "has 0 characters; 1 to 128 are allowed"),
+        ("", "x", "has no name"),
         ("k" * 129, "x", "has 129 characters; 1 to 128 are allowed"),
         ("a", "v" * 256, "has a value of 256 characters; at most 255 are allowed"),
         ("AWS:x", "x", 'starts with "aws:", which AWS keeps for itself'),

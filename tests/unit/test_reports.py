@@ -80,6 +80,13 @@ class TestARejection:
         assert page.index("unknown input") < page.index("Worth a look as well") < page.index("odd")
         assert page.endswith("Mend it and drop it again under inbox/cardio/.\n")
 
+    def test_for_people_says_where_it_was_only_to_be_checked(self):
+        checked = Finding(rule="dry-run", message="only checked", severity=Severity.WARNING)
+        page = rejection_page(self.rejected, [checked, ODD])
+        assert page.startswith("# wgs was not started: only checked\n")
+        assert page.index("1. only checked") < page.index("Worth a look") < page.index("1. odd")
+        assert page.endswith("drop it again without dryRun under inbox/cardio/.\n")
+
     def test_for_people_counts(self):
         assert "2 problems" in rejection_page(self.rejected, [UNKNOWN, UNKNOWN])
         assert "Worth a look" not in rejection_page(self.rejected, [UNKNOWN])

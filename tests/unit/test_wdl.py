@@ -82,11 +82,11 @@ def test_a_single_task_can_be_run() -> None:
 @pytest.mark.parametrize(
     ("main", "sentence"),
     [
-        ("version 1.0\n", "main.wdl  the file has no workflow to run, and no tasks"),
-        ("", "main.wdl  the file has no workflow to run, and no tasks"),
+        ("version 1.0\n", "main.wdl  the file has no workflow to run"),
+        ("", "main.wdl  the file has no workflow to run"),
         (
             "version 1.0\ntask a { command {} }\ntask b { command {} }\n",
-            "main.wdl  the file has no workflow to run, and 2 tasks",
+            "main.wdl  the file has no workflow to run, only 2 tasks",
         ),
     ],
 )
@@ -110,7 +110,8 @@ def test_a_file_with_nothing_to_run_is_an_error(main: str, sentence: str) -> Non
         ),
         (
             "version 1.0\nworkflow w {\n  Int x = 3\n",
-            3, 11, "the file ends where it makes no sense", 'A closing "}" may be missing above.',
+            3, 11, "the file ends before all that it opens is closed",
+            'A closing "}" may be missing above.',
         ),
         (
             'version 1.0\nworkflow w {\n  String x = "abc\n}\n',

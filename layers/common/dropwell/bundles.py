@@ -312,7 +312,10 @@ class _Contents:
         return labels | self._judged_labels(asked, MANIFEST)
 
     def _judged_labels(self, labels: dict[str, Any], file: str) -> dict[str, str]:
-        self._findings += review_labels(labels, file=file)
+        way = ("labels",) if file == MANIFEST else ()
+        self._findings += review_labels(
+            labels, file=file, line_of=lambda key: self._line_of(*way, key, file=file)
+        )
         return labels
 
     def _named(self, key: str, path: str) -> str:
@@ -358,8 +361,8 @@ class _Contents:
             Finding(rule=rule, message=message, file=file, line=line, severity=warning)
         )
 
-    def _line_of(self, key: str) -> int | None:
-        place = self._archive.places(MANIFEST, self._limits.small_json).of(key)
+    def _line_of(self, *path: str, file: str = MANIFEST) -> int | None:
+        place = self._archive.places(file, self._limits.small_json).of(*path)
         return place[0] if place else None
 
 

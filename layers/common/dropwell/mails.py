@@ -18,6 +18,7 @@ from dropwell.text import (
     clock,
     duration,
     hushed,
+    memory,
     one_line,
     plural,
     shorten,
@@ -102,6 +103,8 @@ _PLACES = (("inputs", "inputs"), ("options", "options"), ("labels", "labels"))
 def _problems(facts: Facts) -> str:
     places = {_place(finding) for finding in facts.findings}
     where = f" in {places.pop()}" if len(places) == 1 else ""
+    if facts.only_checked:
+        return "only checked"
     return plural(len(facts.findings), "problem") + where if facts.findings else "refused"
 
 
@@ -237,8 +240,14 @@ def _rejected(facts: Facts, detail: Detail) -> list[str]:
     lines += _numbered(facts.findings, detail)
     if facts.failures:
         lines += _cromwell_says(facts.failures, detail)
+    again = "Fix and drop again."
+    if facts.only_checked:
+        lines.append(_wrapped("It was only checked, as its manifest asks. It can run."))
+        again = "To run it, drop it again without dryRun."
+    if facts.warnings:
+        lines += ["Worth a look as well:", *_numbered(facts.warnings, detail)]
     place = facts.run_folder or facts.report
-    lines.append("Fix and drop again." + (f" Report and bundle: {place}" if place else ""))
+    lines.append(again + (f" Report and bundle: {place}" if place else ""))
     who = _dropped(facts)
     return [*lines, *([_wrapped(who)] if who != "Dropped." else []), f"Drop: {facts.run_id}"]
 
@@ -320,17 +329,27 @@ def _where_it_lies(call: CallSummary, detail: Detail) -> list[str]:
 
 
 def _failures_without_calls(facts: Facts, detail: Detail) -> list[str]:
-    verdict = judge(Evidence(cromwell_message=facts.failures[0] if facts.failures else ""))
+    message = "\n".join(facts.failures)
+    verdict = judge(Evidence(cromwell_message=message))
     why = "Cromwell could not go on" if facts.failures else "nothing that was found says"
+    if facts.calls_failed:
+        verdict = judge(Evidence(job_status="FAILED"))
+        failed = plural(facts.calls_failed, "call")
+        why = f"{failed} failed, and what was left to tell why could not be read yet"
     lines = [_wrapped(f"Why: {why}")]
     lines += _cromwell_says(facts.failures, detail)
     return [*lines, _wrapped(f"Who acts: {verdict.actor}. Next: {verdict.next_step}"), ""]
+
+
+_SAY_NOTHING = ("Workflow failed", "Workflow input processing failed")
+"""What Cromwell wraps its reasons in."""
 
 
 def _cromwell_says(messages: Sequence[str], detail: Detail) -> list[str]:
     if detail is Detail.MINIMAL or not messages:
         return []
     said = [one_line(message, 500) for message in dict.fromkeys(messages)]
+    said = [message for message in said if message not in _SAY_NOTHING] or said
     shown = said[: _MESSAGES_SHOWN[detail]]
     more = [f"  and {len(said) - len(shown)} more"] if len(said) > len(shown) else []
     return ["Cromwell says:", *(_wrapped(text, "  ", "  ") for text in shown), *more]

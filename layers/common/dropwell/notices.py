@@ -102,11 +102,12 @@ class Facts:
     groups : tuple of Group
         The failures, the most frequent first.
     failures : tuple of str
-        Cromwell's own messages, for a run that failed outside its calls.
+        Cromwell's own messages.
     findings : tuple of str
-        What is wrong with a rejected drop, each as ``inputs.json:7  message``.
+        What is wrong with a rejected drop, each as ``inputs.json:7  message``; nothing
+        where it was to be checked only.
     warnings : tuple of str
-        What was noticed about an accepted one, in the same form.
+        What else was noticed about a drop, in the same form.
     outputs : int or None
         How many values the workflow returned.
     outputs_bytes : int or None
@@ -154,7 +155,8 @@ class Facts:
             return self.groups[0].cause
         if self.state is not State.EXECUTOR_ERROR and self.kind is not Kind.FAILING:
             return None
-        return Cause.WORKFLOW_ERROR if self.failures else Cause.UNKNOWN
+        alone = self.failures and not self.calls_failed
+        return Cause.WORKFLOW_ERROR if alone else Cause.UNKNOWN
 
     @property
     def dropped_by(self) -> str:
@@ -162,7 +164,14 @@ class Facts:
         return one_line(self.principal.rpartition(":")[2].rpartition("/")[2], 60)
 
     @property
+    def only_checked(self) -> bool:
+        """Whether a drop was to be checked only, and nothing stands against running it."""
+        return self.kind is Kind.REJECTED and not self.findings and not self.failures
+
+    @property
     def severity(self) -> Severity:
+        if self.only_checked:
+            return Severity.INFO
         if self.kind is Kind.ACCEPTED:
             return Severity.WARNING if self.warnings else Severity.INFO
         if self.kind is Kind.ENDED and self.state in _GENTLE_ENDS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dropwell.preflight import Finding, Severity, did_you_mean
@@ -64,6 +65,7 @@ def review_options(
     enforced: Mapping[str, Any] | None = None,
     allowed_keys: Collection[str] = (),
     allowed_prefixes: Collection[str] = (),
+    line_of: Callable[[str], int | None] | None = None,
 ) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Return a run's options with the operator's laid over, and what stands against them.
 
@@ -84,6 +86,8 @@ def review_options(
         ``default_runtime_attributes.queueArn``.
     allowed_prefixes : collection of str
         ``s3://`` prefixes under which the ``final_…_dir`` options may point.
+    line_of : callable
+        Tells the line of `file` that an option stands in.
 
     Examples
     --------
@@ -95,19 +99,33 @@ def review_options(
     options.json  the option "workflow_callback_uri" is not open to drops
     """
     enforced = enforced or {}
-    findings = []
+    findings: list[Finding] = []
     for key, value in options.items():
-        if message := _unreadable(key, value):
-            findings.append(Finding(rule="option-value", message=message, file=file))
-            continue
-        findings += _held(key, value, file, enforced, allowed_keys, allowed_prefixes)
-        if key not in _KNOWN and key not in enforced:
-            message = f'the option "{key}" is not known{did_you_mean(key, _KNOWN)}'
-            warning = Severity.WARNING
-            findings.append(
-                Finding(rule="option-unknown", message=message, file=file, severity=warning)
-            )
+        found = _against(key, value, file, enforced, allowed_keys, allowed_prefixes)
+        line = line_of(key) if line_of and found else None
+        findings += [replace(finding, line=line) for finding in found]
     return _laid_over(options, enforced), tuple(findings)
+
+
+def _against(
+    key: str,
+    value: Any,
+    file: str,
+    enforced: Mapping[str, Any],
+    allowed_keys: Collection[str],
+    allowed_prefixes: Collection[str],
+) -> list[Finding]:
+    """Return what stands against one option."""
+    if message := _unreadable(key, value):
+        return [Finding(rule="option-value", message=message, file=file)]
+    findings = _held(key, value, file, enforced, allowed_keys, allowed_prefixes)
+    if key not in _KNOWN and key not in enforced:
+        message = f'the option "{key}" is not known{did_you_mean(key, _KNOWN)}'
+        warning = Severity.WARNING
+        findings.append(
+            Finding(rule="option-unknown", message=message, file=file, severity=warning)
+        )
+    return findings
 
 
 def _unreadable(key: str, value: object) -> str:
@@ -131,9 +149,9 @@ def _held(
     if key in _HELD_FOLDERS and key not in allowed_keys and key not in enforced:
         if isinstance(value, str) and _lies_under(value, allowed_prefixes):
             return []
-        under = f"under {' or '.join(sorted(allowed_prefixes))}"
-        where = under if allowed_prefixes else "nowhere, as no prefix is set"
-        message = f'the option "{key}" may point {where}'
+        message = f'the option "{key}" is not open to drops'
+        if allowed_prefixes:
+            message = f'the option "{key}" may only point under {_or(allowed_prefixes)}'
         return [_not_allowed(message, file)]
     names = [key]
     if key == "default_runtime_attributes":
@@ -153,6 +171,10 @@ def _not_allowed(message: str, file: str) -> Finding:
         file=file,
         advice="Leave it out, or ask who runs this service to allow it.",
     )
+
+
+def _or(prefixes: Collection[str]) -> str:
+    return " or ".join(sorted(prefixes))
 
 
 def _lies_under(value: str, prefixes: Collection[str]) -> bool:

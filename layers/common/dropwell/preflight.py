@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_LABELS = 40
 """AWS allows 50 tags on a job; Cromwell sets five of its own, and we a few."""
 
+_ALIKE = 0.6
 _MOST_COMPARED = 3000  # names: comparing one with as many takes about a tenth of a second
 _TAG_TEXT = re.compile(r"[\w +\-=.:/@]*")  # AWS tags: letters, digits, space and + - = . _ : / @
 _MAX_KEY, _MAX_VALUE = 128, 255  # AWS: 128 and 256; Cromwell ends both at 255 (Label.scala)
@@ -170,6 +171,25 @@ def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding.is_error)
 
 
+def told(findings: Iterable[Finding], at_most: int = 100) -> tuple[str, ...]:
+    """Return findings as people read them: place, message and what to do, each advice once.
+
+    Examples
+    --------
+    >>> told([Finding(rule="x", message="it is encrypted", advice="Pack it without a password.")])
+    ('it is encrypted. Pack it without a password.',)
+    """
+    lines: list[str] = []
+    said: set[str] = set()
+    for finding in findings:
+        line = str(finding)
+        if finding.advice and finding.advice not in said:
+            line += f"{'' if line.endswith(('.', '?')) else '.'} {finding.advice}"
+        said.add(finding.advice)
+        lines.append(line[:500])
+    return tuple(lines[:at_most])
+
+
 def nearest(name: str, known: Collection[str], *, parts: str = ".") -> str:
     """Return the known name that was probably meant, empty if none is near.
 
@@ -190,8 +210,8 @@ def nearest(name: str, known: Collection[str], *, parts: str = ".") -> str:
     'WGS.ref_fasta'
     >>> nearest("depth", ["WGS.ref_fasta", "WGS.depth"])
     'WGS.depth'
-    >>> nearest("aligner", ["WGS.ref_fasta", "WGS.depth"])
-    ''
+    >>> nearest("aligner", ["WGS.ref_fasta", "WGS.depth"]), nearest("WGS.k", ["WGS.n"])
+    ('', '')
     """
     last = name.rpartition(parts)[2].casefold()
     same = [other for other in known if other.rpartition(parts)[2].casefold() == last]
@@ -200,7 +220,17 @@ def nearest(name: str, known: Collection[str], *, parts: str = ".") -> str:
     if len(same or known) > _MOST_COMPARED:
         return ""
     close = difflib.get_close_matches(name, same or list(known), n=1, cutoff=0.75)
-    return close[0] if close else ""
+    return close[0] if close and (same or _alike(name, close[0], parts)) else ""
+
+
+def _alike(name: str, other: str, parts: str) -> bool:
+    """Tell whether two names are alike in more than the parts that they share."""
+    ours, theirs = name.split(parts), other.split(parts)
+    while ours and theirs and ours[0] == theirs[0]:
+        ours, theirs = ours[1:], theirs[1:]
+    if not ours or not theirs:
+        return True
+    return difflib.SequenceMatcher(None, parts.join(ours), parts.join(theirs)).ratio() >= _ALIKE
 
 
 def did_you_mean(name: str, known: Collection[str], *, parts: str = ".") -> str:
@@ -219,7 +249,9 @@ def shown_path(path: Iterable[str | int]) -> str:
     return f"{first}{''.join(f'[{s}]' if isinstance(s, int) else f'.{s}' for s in steps)}"
 
 
-def review_labels(labels: Mapping[str, object], *, file: str) -> tuple[Finding, ...]:
+def review_labels(
+    labels: Mapping[str, object], *, file: str, line_of: Callable[[str], int | None] | None = None
+) -> tuple[Finding, ...]:
     """Return what stands against labels that become tags of AWS Batch jobs.
 
     Cromwell 92 sends a run's labels to Batch as tags and does not check them: one
@@ -230,21 +262,29 @@ def review_labels(labels: Mapping[str, object], *, file: str) -> tuple[Finding, 
     >>> [found.message for found in review_labels({"aws:team": "cardio"}, file="labels.json")]
     ['label "aws:team" starts with "aws:", which AWS keeps for itself']
     """
-    told = [
-        f'label "{key}" {complaint}'
+    found = [
+        Finding(
+            rule="label",
+            message=f'label "{key}" {complaint}',
+            file=file,
+            line=line_of(key) if line_of else None,
+        )
         for key, value in labels.items()
         if (complaint := _against_label(key, value))
     ]
     if len(labels) > MAX_LABELS:
-        told.append(f"{len(labels)} labels; at most {MAX_LABELS} fit on a job")
-    return tuple(Finding(rule="label", message=message, file=file) for message in told)
+        message = f"{len(labels)} labels; at most {MAX_LABELS} fit on a job"
+        found.append(Finding(rule="label", message=message, file=file))
+    return tuple(found)
 
 
 def _against_label(key: str, value: object) -> str:
     allowed = "letters, digits, space and + - = . _ : / @ are allowed"
     if not isinstance(value, str):
         return "is not a string; labels are strings"
-    if not 1 <= len(key) <= _MAX_KEY:
+    if not key:
+        return "has no name"
+    if len(key) > _MAX_KEY:
         return f"has {len(key)} characters; 1 to {_MAX_KEY} are allowed"
     if len(value) > _MAX_VALUE:
         return f"has a value of {len(value)} characters; at most {_MAX_VALUE} are allowed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dropwell.archives import DEFAULT_LIMITS, Limits
@@ -18,7 +19,7 @@ from dropwell.ports import Bucket, Submission
 from dropwell.posting import data_files, import_zip, main_source, rewritten
 from dropwell.preflight import Checked, Finding, Severity, errors_of
 from dropwell.runs import Run
-from dropwell.strict_json import in_bytes
+from dropwell.strict_json import Places, in_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ def prepare(
         enforced=rules.enforced_options,
         allowed_keys=rules.allowed_options,
         allowed_prefixes=rules.output_prefixes,
+        line_of=partial(_line, bundle, bundle.options_file),
     )
     findings = (*bundle.findings, *checked.findings, *data.findings, *of_options)
     if errors_of(findings):
@@ -114,6 +116,11 @@ def prepare(
     return Prepared(
         submission=submission, workflow=checked.workflow, uploads=keys, warnings=findings
     )
+
+
+def _line(bundle: Bundle, file: str, key: str) -> int | None:
+    place = Places(bundle.source(file)).of(key)
+    return place[0] if place else None
 
 
 def _size(submission: Submission) -> int:

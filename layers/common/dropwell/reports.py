@@ -95,18 +95,23 @@ def rejection_page(run: Run, findings: Sequence[Finding]) -> str:
     """Return ``report.md``: every finding, for people."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     warnings = [finding for finding in findings if finding.severity is Severity.WARNING]
+    only_checked = not errors
     count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
     lines = [
-        f"# {run.name} was not started: {count}",
+        f"# {run.name} was not started: {'only checked' if only_checked else count}",
         "",
         "Nothing ran and nothing was charged. The file you dropped is kept beside this report,",
         "exactly as it was.",
         "",
-        *_listed(errors),
+        *_listed(errors or [finding for finding in warnings if finding.rule == "dry-run"]),
     ]
+    warnings = [finding for finding in warnings if finding.rule != "dry-run"]
     if warnings:
         lines += ["", "Worth a look as well:", "", *_listed(warnings)]
-    lines += ["", f"Mend it and drop it again under inbox/{run.project}/.", ""]
+    again = (
+        "To run it, drop it again without dryRun" if only_checked else "Mend it and drop it again"
+    )
+    lines += ["", f"{again} under inbox/{run.project}/.", ""]
     return "\n".join(lines)
 
 

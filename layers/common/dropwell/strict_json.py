@@ -36,6 +36,17 @@ _WORDS = {
     "Unterminated string starting at": "a string is not closed",
 }
 
+_SLIPS = (
+    (("//", "/*", "#"), "there are no comments in JSON"),
+    (
+        ("\u201c", "\u201d", "\u201e", "\u00ab"),
+        'a curly quote stands where a straight one (") belongs',
+    ),
+    ("'", "single quotes stand where double ones belong"),
+    (("True", "False", "None"), "JSON writes true, false and null, not as Python does"),
+)
+"""What people who write JSON by hand often begin a value or key with."""
+
 
 class _Unsound(Exception):
     """Raised inside the parser, where the place is not known yet; says only which rule broke."""
@@ -240,6 +251,8 @@ def _in_words(error: json.JSONDecodeError) -> tuple[int, str]:
         at = len(before) - 1
     if text.startswith(",", at) and text.startswith(("}", "]"), _blank(text, at + 1)):
         return at, f"not valid JSON: a comma stands before the closing {text[_blank(text, at + 1)]}"
+    if slip := next((words for start, words in _SLIPS if text.startswith(start, at)), ""):
+        return at, f"not valid JSON: {slip}"
     return at, f"not valid JSON: {_WORDS.get(error.msg, error.msg[:1].lower() + error.msg[1:])}"
 
 

@@ -28,7 +28,7 @@ from dropwell.errors import (
 )
 from dropwell.notices import Kind
 from dropwell.ports import Bucket, Cromwell, Submission, Table
-from dropwell.preflight import Checked, Finding, Severity
+from dropwell.preflight import Checked, Finding, Severity, errors_of, told
 from dropwell.preparing import Rules, prepare
 from dropwell.records import put_same_bytes
 from dropwell.reports import receipt, rejection_page, rejection_record, status_page
@@ -40,7 +40,6 @@ FIRST_POLL = 20
 
 _MOST_UNCLEAR = 5
 _MOST_BROKEN_OFF = 6
-_SHOWN_FINDINGS = 20
 
 
 class Outcome(StrEnum):
@@ -190,15 +189,11 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
     except TooLarge:
         return _reject(run, [_too_large(run, desk.rules.limits)], desk, now)
     warnings = (*prepared.warnings, *_twins(run, desk.table))
-    run = replace(run, workflow=prepared.workflow, warnings=_told(warnings))
+    run = replace(run, workflow=prepared.workflow, warnings=told(warnings))
     for entry, key in prepared.uploads.items():
         with bundle.open(entry) as stream:
             desk.workflows.put_stream(key, stream)
     return _post(run, prepared.submission, desk, now)
-
-
-def _told(findings: tuple[Finding, ...]) -> tuple[str, ...]:
-    return tuple(str(finding)[:500] for finding in findings[:_SHOWN_FINDINGS])
 
 
 def _reject_unless_posted(run: Run, finding: Finding, desk: Desk, now: int) -> Run:
@@ -217,7 +212,7 @@ def _vanished(run: Run) -> Finding:
     return Finding(
         rule="vanished",
         message=f"{run.drop.file_name} was removed before it could be read",
-        advice="drop it again",
+        advice="Drop it again.",
     )
 
 
@@ -387,18 +382,26 @@ def canceled(run: Run, table: Table, now: int) -> Run:
 
 def _reject(run: Run, findings: list[Finding] | tuple[Finding, ...], desk: Desk, now: int) -> Run:
     """Write the report, then record the rejection: a record never lacks its report."""
-    told = replace(run, state=State.REJECTED, ended_at=now, findings=_told(tuple(findings)))
-    desk.inbox.put(told.folder + "report.json", rejection_record(told, findings))
-    desk.inbox.put(told.folder + "report.md", rejection_page(told, findings), "text/markdown")
+    warnings = (one for one in findings if not one.is_error and one.rule != "dry-run")
+    gone = replace(
+        run,
+        state=State.REJECTED,
+        ended_at=now,
+        findings=told(errors_of(findings)),
+        warnings=told(warnings) or run.warnings,
+    )
+    desk.inbox.put(gone.folder + "report.json", rejection_record(gone, findings))
+    desk.inbox.put(gone.folder + "report.md", rejection_page(gone, findings), "text/markdown")
 
     def rejected(known: Run) -> Run | None:
         if _decided(known):
             return None
         return replace(
-            _with_bundle(known, told),
-            state=told.state,
-            ended_at=told.ended_at,
-            findings=told.findings,
+            _with_bundle(known, gone),
+            state=gone.state,
+            ended_at=gone.ended_at,
+            findings=gone.findings,
+            warnings=gone.warnings,
             waiting="",
         ).due(None)
 

@@ -111,7 +111,7 @@ class TestTheEnding:
         told = printed(faces.ending, [failed, rejected], [{"cause": "TASK_ERROR"}, {"cause": None}])
         _, _, *lines = (" ".join(line.split()) for line in told.splitlines())
         assert lines == [
-            "wgs-0412 EXECUTOR_ERROR TASK_ERROR 4/4 jobs, 1 failed 1 min 30 s",
+            "wgs-0412 EXECUTOR_ERROR TASK_ERROR 4/4, 1 failed 1 min 30 s",
             "typo REJECTED 1 problem",
         ]
 

@@ -53,8 +53,15 @@ class Inputs:
     def check(self) -> None:
         if self._runs is None:
             tasks = len(self._main.document.tasks)
-            message = f"the file has no workflow to run, and {tasks or 'no'} tasks"
-            self.findings.append(Finding(rule="no-workflow", message=message, file=self._main.path))
+            also = f", only {tasks} tasks" if tasks else ""
+            self.findings.append(
+                Finding(
+                    rule="no-workflow",
+                    message=f"the file has no workflow to run{also}",
+                    file=self._main.path,
+                    advice="Add a workflow that calls them." if tasks else "",
+                )
+            )
             return
         available, required = self._taken()
         known = {f"{self.name}.{name}": decl for name, decl in available.items()}
