@@ -99,17 +99,29 @@ def up(
         str | None,
         typer.Option("--cromwell-url", metavar="URL", help="Use this Cromwell, not the local one."),
     ] = None,
+    chaos: Annotated[
+        str,
+        typer.Option(
+            "--chaos",
+            metavar="WORDS",
+            help="Be cruel: such as seed=7,duplicate=0.2,lose=0.1,spot=1; see docs/chaos.md.",
+        ),
+    ] = "",
 ) -> None:
     """Start the local stack, until Ctrl-C."""
     from dropwell_cli import faces
     from dropwell_cli.places import local_place
+    from dropwell_cli.sessions import checked_chaos
     from dropwell_local.stack import DEFAULT_WORK, local_stack
 
+    cromwell = {"chaos": checked_chaos(chaos, cromwell_url)}
     out = faces.console()
     with (
         suppress(KeyboardInterrupt),
         faces.steps(out) as step,
-        local_stack(work or DEFAULT_WORK, cromwell_url=cromwell_url, say=step.begin) as stack,
+        local_stack(
+            work or DEFAULT_WORK, cromwell_url=cromwell_url, cromwell=cromwell, say=step.begin
+        ) as stack,
     ):
         step.done()
         faces.stack_page(out, stack, local_place(stack, work))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dropwell_cli import Failure
 from dropwell_cli.faces import Progress, steps
 from dropwell_cli.following import Watched, follow, result
 from dropwell_cli.packing import Parcel
@@ -61,6 +62,24 @@ def local_session(work: Path | None, out: Console) -> Iterator[Session]:
     with steps(out) as step, local_stack(folder, say=step.begin) as stack:
         step.done()
         yield Session(stack=stack, place=local_place(stack, work), ours=True)
+
+
+def checked_chaos(words: str, cromwell_url: str | None) -> str:
+    """Return a description of chaos if there is one that can be followed.
+
+    Raises
+    ------
+    Failure
+        It is wrong, or meant for a Cromwell that is not ours to be cruel with.
+    """
+    from dropwell_local.cromwell.chaos import BadChaos, parse
+
+    if words and cromwell_url:
+        raise Failure("--chaos is for the local Cromwell; it cannot be used with --cromwell-url.")
+    try:
+        return str(parse(words))
+    except BadChaos as problem:
+        raise Failure(f"--chaos: {problem}.") from None
 
 
 @dataclass(frozen=True, kw_only=True)

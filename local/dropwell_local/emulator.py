@@ -45,7 +45,7 @@ def environment_of_owner(url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_emulator(*, python: Path, folder: Path) -> Iterator[str]:
+def running_emulator(*, python: Path, folder: Path, batch_url: str | None = None) -> Iterator[str]:
     """Run the emulator while the block does, and give its URL.
 
     Parameters
@@ -55,6 +55,8 @@ def running_emulator(*, python: Path, folder: Path) -> Iterator[str]:
     folder : Path
         Where its log, its objects (``s3/``) and its temporary files go. They
         stay, so that what ran can be looked at afterwards.
+    batch_url : str, optional
+        Where the functions find AWS Batch, if it is not the emulator's.
 
     Raises
     ------
@@ -87,6 +89,8 @@ def running_emulator(*, python: Path, folder: Path) -> Iterator[str]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
+    if batch_url:
+        environment["AWS_ENDPOINT_URL_BATCH"] = batch_url
     with log.open("wb") as output:
         port.release()
         process = subprocess.Popen(

@@ -151,7 +151,14 @@ def local_stack(
         port = running.enter_context(ReservedPort())
 
         say("Starting the AWS emulator")
-        url = running.enter_context(running_emulator(python=tools.emulator_python, folder=folder))
+        here = f"http://{LOOPBACK}:{port.number}"
+        url = running.enter_context(
+            running_emulator(
+                python=tools.emulator_python,
+                folder=folder,
+                batch_url=None if cromwell_url else here,  # the local Cromwell's Batch
+            )
+        )
         say("Building functions and layer with sam build")
         template = built_template(builds=work / "builds", tools=tools, log=folder / "build.log")
         say("Deploying the template with sam deploy")
@@ -161,7 +168,7 @@ def local_stack(
             url=url,
             parameters={
                 "Architecture": architecture(),
-                "CromwellUrl": cromwell_url or f"http://{LOOPBACK}:{port.number}",
+                "CromwellUrl": cromwell_url or here,
                 "DeletionProtection": "false",
                 "ReturnCodeDelaySeconds": "2",
                 **(parameters or {}),
