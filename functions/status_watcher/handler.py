@@ -20,10 +20,9 @@ from dropwell.aws.queues import Queue
 from dropwell.aws.tables import Table
 from dropwell.cromwell import Cromwell
 from dropwell.errors import BadEvent, TryAgain
-from dropwell.jobs import Sighting
 from dropwell.polling import poll, sweep
 from dropwell.settings import StatusWatcherSettings
-from dropwell.tracking import Heard, Watch, track
+from dropwell.tracking import Heard, HeardBlocked, Watch, track, track_blocked
 
 logger = Logger()
 metrics = Metrics()
@@ -54,38 +53,43 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         _count(sweep(watch(), now=now))
         return {"batchItemFailures": []}
     sightings: list[Heard] = []
+    blocked: list[HeardBlocked] = []
     polls: list[str] = []
     unreadable: list[str] = []
+    ignored = 0
     for record in event["Records"]:
         message_id = record["messageId"]
         try:
             body = events.message(record["body"])
             if run_id := body.get("poll"):
                 polls.append(run_id)
-            elif seen := _cromwells(body):
+            elif not events.is_cromwell(body):
+                ignored += 1
+            elif seen := events.sighting(body):
                 sightings.append(Heard(message_id, seen))
+            elif queue := events.blockage(body):
+                blocked.append(HeardBlocked(message_id, queue))
+            else:
+                ignored += 1
         except BadEvent as error:
             logger.error("unreadable event", message_id=message_id, reason=str(error))
             unreadable.append(message_id)
     tally = track(sightings, watch(), now=now)
+    queues = track_blocked(blocked, watch().table, now=now)
     turned = _poll(polls, now)
     _count(
         {
             "sightings_kept": tally.kept,
             "sightings_stale": tally.stale,
             "sightings_unattributed": tally.unattributed,
-            "events_ignored": len(event["Records"]) - len(sightings) - len(polls) - len(unreadable),
+            "queues_blocked": queues.kept,
+            "events_ignored": ignored,
             "events_unreadable": len(unreadable),
             "runs_turned": turned,
         }
     )
-    failed = [*unreadable, *sorted(tally.failed_messages)]
+    failed = [*unreadable, *sorted(tally.failed_messages | queues.failed_messages)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
-
-
-def _cromwells(event: Mapping[str, Any]) -> Sighting | None:
-    """Return what an event says of a job, `None` if that is none of Cromwell's."""
-    return events.sighting(event) if events.is_cromwell(event) else None
 
 
 def _poll(run_ids: list[str], now: int) -> int:

@@ -127,6 +127,16 @@ class TestEventPatterns:
         assert matches(pattern("JobStateRule"), EVENTS[name]) == (name in FORWARDED)
 
     @pytest.mark.parametrize("name", sorted(EVENTS))
+    def test_of_queues_take_what_tells_that_one_is_blocked(self, name):
+        assert matches(pattern("QueueBlockedRule"), EVENTS[name]) == (name == "batch_queue_blocked")
+
+    @pytest.mark.parametrize(("queues", "taken"), [(QUEUE, True), ("arn:another", False)])
+    def test_of_queues_take_those_that_are_named(self, queues, taken):
+        narrowed = template(CromwellUrl="http://c", JobQueueArns=queues)
+        blocked = EVENTS["batch_queue_blocked"]
+        assert matches(pattern("QueueBlockedRule", narrowed), blocked) is taken
+
+    @pytest.mark.parametrize("name", sorted(EVENTS))
     def test_of_return_codes_take_those_of_our_bucket(self, name):
         assert matches(pattern("ReturnCodeRule"), EVENTS[name]) == (name in RETURN_CODES)
 

@@ -497,6 +497,22 @@ class TestEveryKind:
         assert cloud.mails()[0].attributes["cause"] == "LOST_UPSTREAM"
         self.holds(cloud, "Run State Change")
 
+    def test_blocked_which_belongs_to_no_run(self, cloud, event):
+        cloud.watcher(event("batch_queue_blocked"))
+        [recorded] = cloud.items("QUEUE#dropwell-spot")
+        for _ in range(2):
+            cloud.tell(recorded["sk"].removeprefix(NOTICE), "QUEUE#dropwell-spot")
+        [mail] = cloud.mails()
+        assert mail.subject == "[batch] Queue blocked: dropwell-spot, no machines to be had"
+        assert mail.attributes == {
+            "kind": "blocked",
+            "severity": "warning",
+            "queue": "dropwell-spot",
+            "notice_id": recorded["notice_id"],
+        }
+        self.holds(cloud, "Queue Blocked")
+        assert cloud.table.due(Due.NOTICE, cloud.clock.now + 9999, 9) == []
+
     @staticmethod
     def holds(cloud, detail_type):
         [told] = cloud.events()

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from dropwell.aws.batch import Jobs
 from dropwell.calls import CallId
-from dropwell.errors import Superseded
+from dropwell.errors import Superseded, TryAgain
 from dropwell.records import JOB, NOTICE, UNATTRIBUTED, put_notice
 from dropwell.runs import Due, Origin, State
 from functions.status_watcher import handler
@@ -40,7 +40,7 @@ JOBS = {
     "batch_aborted": (CallId(RUN_ID, "Stats"), "FAILED", 1, 143),
     "batch_sub_workflow_shard": (CallId(SUB, "Trim", 3), "SUCCEEDED", 1, 0),
 }
-OTHERS = ["batch_not_cromwell", "batch_array_parent", "batch_array_child", "batch_queue_blocked"]
+OTHERS = ["batch_not_cromwell", "batch_array_parent", "batch_array_child"]
 
 
 @pytest.fixture
@@ -536,3 +536,57 @@ class TestTheSweep:
         [notice] = cloud.sent("DiagnosisQueue")
         assert cloud.router(json.dumps(notice.body)) == []
         assert len(cloud.mails()) == 1
+
+
+class TestABlockedQueue:
+    QUEUE = "QUEUE#dropwell-spot"
+
+    @pytest.fixture
+    def blocked(self, event):
+        """Return what Batch says of a blocked queue at a time, for a reason."""
+
+        def say(time="2025-11-05T10:32:00Z", reason=None):
+            told = event("batch_queue_blocked")
+            told["time"] = time
+            if reason:
+                told["detail"]["statusReason"] = reason
+            return told
+
+        return say
+
+    def test_is_to_be_told_of_once_however_often_batch_says_so(self, cloud, blocked, counted):
+        late, early = blocked("2025-11-05T11:59:59Z"), blocked("2025-11-05T06:00:00Z")
+        assert cloud.watcher(late, early, late) == []
+        assert cloud.watcher(early) == []
+        [notice] = cloud.items(self.QUEUE)
+        assert notice["notice_id"] == (
+            "dropwell-spot/blocked/CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY/2025-11-05T06Z"
+        )
+        assert counted()["QueuesBlocked"] == 1
+
+    def test_is_told_of_again_for_another_reason_and_in_another_window(self, cloud, blocked):
+        cloud.watcher(
+            blocked(),
+            blocked(reason="MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - too large"),
+            blocked("2025-11-05T12:00:00Z"),
+        )
+        assert len(cloud.items(self.QUEUE)) == 3
+
+    def test_is_no_news_of_a_run(self, cloud, blocked):
+        cloud.watcher(blocked())
+        assert cloud.items() == cloud.items(UNATTRIBUTED) == []
+
+    def test_with_somebody_elses_job_at_its_head_is_ignored(self, cloud, blocked, counted):
+        told = blocked()
+        told["detail"] |= {"jobDefinition": "nightly:7", "tags": {}}
+        told["detail"]["container"]["environment"] = []
+        cloud.watcher(told)
+        assert cloud.items(self.QUEUE) == []
+        assert counted()["EventsIgnored"] == 1
+
+    def test_that_could_not_be_recorded_comes_again(self, cloud, blocked, monkeypatch):
+        def throttled(*_):
+            raise TryAgain("throttled")
+
+        monkeypatch.setattr(handler.watch().table, "write", throttled)
+        assert cloud.watcher(blocked(), blocked()) == ["0", "1"]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dropwell.blockages import Blockage
 from dropwell.bundles import Bundle
 from dropwell.calls import UNSCATTERED, CallId, place_of_rc_key
 from dropwell.control import Answer, act
@@ -25,7 +26,7 @@ from dropwell.records import NOTICE
 from dropwell.runs import Due, Run
 from dropwell.submission import Desk, submit
 from dropwell.telling import Voice, tell
-from dropwell.tracking import Heard, Watch, track
+from dropwell.tracking import Heard, HeardBlocked, Watch, track, track_blocked
 from tests.simulation.world import (
     MemoryBucket,
     MemoryBus,
@@ -173,7 +174,10 @@ class Lab:
         if isinstance(message, Mapping):
             poll([message["poll"]], self.watch, now=now)
             return
-        tally = track([Heard("1", message)], self.watch, now=now)
+        if isinstance(message, Blockage):
+            tally = track_blocked([HeardBlocked("1", message)], self.table, now=now)
+        else:
+            tally = track([Heard("1", message)], self.watch, now=now)
         for _ in tally.failed_messages:
             self.world.send("sightings", message, 30)
 
@@ -212,6 +216,10 @@ class Lab:
 
     def abort(self, drop: Drop, delay: int = 0) -> None:
         self.world.send("drops", Control(drop.project, Action.ABORT, drop.run_id), delay)
+
+    def block(self, seen: Blockage, delay: int = 0) -> None:
+        """Let Batch say that a queue is blocked."""
+        self._tell("sightings", seen, delay)
 
     def plan(self, drop: Drop, jobs: Sequence[Job], ending: str) -> None:
         """Say what will become of a run once Cromwell has it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dropwell.blockages import WINDOW, Blockage
 from dropwell.records import COUNTS, JOB, recount
 from dropwell.runs import State
 from tests.simulation.lab import Job, Lab
@@ -125,3 +127,21 @@ def test_a_run_that_cromwell_forgets_is_lost_and_said_so():
     lab.settle()
     assert lab.run(drop).state is State.SYSTEM_ERROR
     assert lab.mails.mails[-1][2]["cause"] == "LOST_UPSTREAM"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_blocked_queue_is_told_of_once_a_window_and_reason(seed):
+    world = World(seed=seed, interleave=0.2)
+    world.crash_at = frozenset(world.random.sample(range(200), 10))
+    lab = Lab(world, copies=3, spread=400)
+    drop = lab.drop()
+    lab.plan(drop, SCATTER, "Failed")
+    capacity = Blockage(queue="spot", reason="CAPACITY:NONE - not one", at=WINDOW)
+    for minute in range(30):
+        lab.block(replace(capacity, at=WINDOW + 60 * minute, job_name=f"job {minute}"), minute)
+    lab.block(replace(capacity, reason="MISCONFIGURATION:ROLE"))
+    lab.block(replace(capacity, at=2 * WINDOW))
+    lab.settle()
+    recorded = [item["notice_id"] for item in lab.table.query("QUEUE#spot")]
+    assert len(recorded) == len(set(recorded)) == 3
+    assert {told for told in lab.mails.told if told.startswith("spot/")} == set(recorded)

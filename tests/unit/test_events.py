@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dropwell.aws.events import (
     ObjectSeen,
+    blockage,
     drops,
     is_cromwell,
     job_sighting_of_description,
@@ -348,6 +349,22 @@ class TestSightings:
 
     def test_a_child_of_an_array_has_an_id_of_its_own(self):
         assert job("batch_array_child").job_id == job("batch_array_parent").job_id + ":1"
+
+    def test_a_blocked_queue_is_told_with_the_job_at_its_head(self):
+        seen = blockage(text("batch_queue_blocked"))
+        assert (seen.queue_name, seen.at) == ("dropwell-spot", 1_762_338_720)
+        assert seen.code == "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
+        assert seen.words.startswith("Service cannot fulfill")
+        assert (seen.job_name, seen.vcpus, seen.memory_mib, seen.run_id) == (
+            "wgs_Assemble", "96", 786_432, RUN
+        )  # fmt: skip
+        assert blockage(text("batch_running")) is None
+
+    def test_a_blocked_queue_without_a_name_is_no_event(self):
+        told = json.loads(text("batch_queue_blocked"))
+        del told["detail"]["jobQueue"]
+        with pytest.raises(BadEvent, match="names no jobQueue"):
+            blockage(told)
 
     @pytest.mark.parametrize("name", ["batch_queue_blocked", "schedule_tick", "rc_created"])
     def test_other_events_are_no_sightings(self, name):

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dropwell.blockages import WINDOW, Blockage
 from dropwell.causes import Cause, Evidence, judge, table
 from dropwell.notices import Detail, Facts, Group, Kind
 from dropwell.runs import State
@@ -56,6 +57,53 @@ def mail(facts: Facts, detail: Detail) -> Mail:
     """
     body = _BODIES[facts.kind](facts, detail)
     return Mail(ascii_subject(_subject(facts)), "\n".join(body) + "\n")
+
+
+def blocked_mail(seen: Blockage, detail: Detail) -> Mail:
+    """Return the notice of a blocked queue as a person reads it.
+
+    Parameters
+    ----------
+    seen : Blockage
+        What Batch said.
+    detail : Detail
+        How much of it this channel may be told.
+    """
+    meaning = seen.meaning
+    queue = _ascii_name(seen.queue_name) or "a queue"
+    says = f"Batch says: {seen.code}"
+    if seen.words and detail is not Detail.MINIMAL:
+        says += f', "{hushed(one_line(seen.words, 300))}"'
+    opening = (
+        f"At {clock(seen.at)}, Batch called its queue {queue} blocked: the job at its head cannot"
+        " start, and those behind it wait. What runs goes on; nothing has failed by this."
+    )
+    hours = f"Said at most once in {WINDOW // 3600} hours for this queue and reason."
+    body = [
+        _wrapped(opening),
+        "",
+        _wrapped(f"Why: {meaning.why}"),
+        _wrapped(says),
+        *([_wrapped(head)] if (head := _head_of_queue(seen)) else []),
+        _wrapped(f"Who acts: {seen.actor}. Next: {meaning.next_step}"),
+        _wrapped(f"How long: {meaning.lasts[0].lower()}{meaning.lasts[1:]}"),
+        "",
+        *([f"Run: {one_line(seen.run_id, 64)}"] if seen.run_id else []),
+        _wrapped(hours),
+    ]
+    subject = f"[batch] Queue blocked: {shorten(queue, 36)}, {meaning.title}"
+    return Mail(ascii_subject(subject), "\n".join(body) + "\n")
+
+
+def _head_of_queue(seen: Blockage) -> str:
+    asks = [
+        *([f"{one_line(seen.vcpus, 12)} vCPU"] if seen.vcpus else []),
+        *([memory(seen.memory_mib)] if seen.memory_mib else []),
+    ]
+    if not seen.job_name:
+        return ""
+    name = one_line(seen.job_name, 80)
+    return f"At its head: {name}" + (f", which asks {' and '.join(asks)}" if asks else "")
 
 
 def _subject(facts: Facts) -> str:

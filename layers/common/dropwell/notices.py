@@ -27,6 +27,7 @@ class Kind(StrEnum):
     FAILING = "failing"
     ENDED = "ended"
     REJECTED = "rejected"
+    BLOCKED = "blocked"  # of a queue, not a run: see `blockages`
 
 
 class Detail(StrEnum):

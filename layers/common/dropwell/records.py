@@ -12,6 +12,7 @@ run_id                  ``NOTICE#<kind>``        what is to be said, and whether
 ``RUNS#<year-month>``   ``<dropped at>#<run_id>``  pointers, so that runs can be listed
 ``BYTES#<sha256>``      run_id                   runs of the same bytes
 ``UNATTRIBUTED``        ``JOB#<job id>``         jobs that no run could be found for
+``QUEUE#<name>``        ``NOTICE#blocked#<reason>#<window>``  that a queue is blocked
 ======================  =======================  ==========================================
 """
 

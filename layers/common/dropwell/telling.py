@@ -15,11 +15,12 @@ from enum import StrEnum
 from typing import Any
 
 from dropwell import ledger
+from dropwell.blockages import QUEUE, blockage_of, blocked_attributes, blocked_event
 from dropwell.calls import UNSCATTERED, CallId
 from dropwell.diagnosis import card_key, summary_of
 from dropwell.errors import Missing, Superseded, TooLarge
 from dropwell.jobs import JobStatus
-from dropwell.mails import mail
+from dropwell.mails import Mail, blocked_mail, mail
 from dropwell.notices import Detail, Facts, Group, Kind, attributes, event
 from dropwell.ports import Bucket, Bus, Queue, Table, Topic
 from dropwell.records import CALL, JOB, NOTICE, Item, Key, Update
@@ -54,7 +55,7 @@ class Voice:
     table, inbox : Table, Bucket
         What is remembered, and what lies in run folders.
     mails, bus : Topic, Bus
-        The channels. Each further one is a field here and a line in `_say`.
+        The channels. Each further one is a field here and a line in `_speak`.
     later : Queue
         Where to ask to be called again.
     detail : Detail
@@ -89,6 +90,8 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
     notice = voice.table.get(key)
     if notice is None or not notice.get("due_kind") or notice.get("claimed_until", 0) > now:
         return Told.KNOWN
+    if key[0].startswith(QUEUE):
+        return _tell_of_queue(key, notice, voice, now)
     run = ledger.load(voice.table, key[0])
     if run is None:
         return Told.KNOWN
@@ -129,11 +132,28 @@ def recall(run: Run, notice: Item, table: Table, inbox: Bucket) -> Facts:
     return _facts(Kind(notice["sk"].removeprefix(NOTICE)), notice, run, seen, inbox)
 
 
+def _tell_of_queue(key: Key, notice: Item, voice: Voice, now: int) -> Told:
+    """Say that a queue is blocked: a notice that belongs to no run, and waits for nothing."""
+    claimed = _claim(key, notice, voice.table, now)
+    if claimed is None:
+        return Told.KNOWN
+    seen = blockage_of(notice)
+    told = blocked_attributes(seen) | {"notice_id": seen.notice_id}
+    _speak(blocked_mail(seen, voice.detail), told, blocked_event(seen), voice)
+    _mark(key, claimed, voice.table, said_at=now)
+    return Told.SAID
+
+
 def _say(facts: Facts, voice: Voice) -> None:
-    letter = mail(facts, voice.detail)
     told = attributes(facts) | {"notice_id": facts.notice_id}
+    _speak(mail(facts, voice.detail), told, event(facts), voice)
+
+
+def _speak(
+    letter: Mail, told: dict[str, str], machine: tuple[str, dict[str, Any]], voice: Voice
+) -> None:
     voice.mails.publish(letter.subject, letter.body, told)
-    voice.bus.put(*event(facts))
+    voice.bus.put(*machine)
 
 
 def _postpone(key: Key, notice: Item, voice: Voice, now: int) -> None:

@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Any
 
 from dropwell import ledger
+from dropwell.blockages import Blockage, put_blocked
 from dropwell.calls import CallId, CallPlace, call_of_tags, place_of_script
 from dropwell.errors import Missing, Superseded, TooLarge, TryAgain
 from dropwell.jobs import JobStatus, Sighting, later
@@ -98,6 +99,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardBlocked:
+    """What Batch said of a blocked queue, and the message that brought it."""
+
+    message_id: str
+    blockage: Blockage
+
+
+@dataclass(frozen=True, slots=True)
 class _Placed:
     """A sighting with its run and its call; without them it is unattributed."""
 
@@ -105,6 +114,43 @@ class _Placed:
     run_id: str
     run_name: str
     call_id: CallId | None
+
+
+# Queues
+
+
+def track_blocked(batch: Sequence[HeardBlocked], table: Table, *, now: int) -> Tally:
+    """Record that queues are blocked: one notice for each queue, reason and window.
+
+    Parameters
+    ----------
+    batch : sequence of HeardBlocked
+        In any order, with duplicates; Batch says it of every job that it finds stuck.
+    table : Table
+        Where notices are remembered.
+    now : int
+        Seconds since 1970.
+
+    Returns
+    -------
+    Tally
+        `kept` counts the notices, `stale` what had been said before.
+    """
+    tally = Tally()
+    alike: dict[str, list[HeardBlocked]] = {}
+    for one in batch:
+        alike.setdefault(one.blockage.notice_id, []).append(one)
+    for group in alike.values():
+        tally.stale += len(group) - 1
+        try:
+            table.write(put_blocked(group[0].blockage, now))
+        except Superseded:
+            tally.stale += 1
+        except TryAgain:
+            tally.failed_messages |= {one.message_id for one in group}
+        else:
+            tally.kept += 1
+    return tally
 
 
 # Sightings

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+from dropwell.blockages import Blockage
 from dropwell.errors import BadEvent
 from dropwell.jobs import JobStatus, Sighting
 
@@ -21,6 +22,7 @@ Json = Any
 """A value as `json.loads` gives it; nothing about it is taken for granted."""
 
 _STATE_CHANGE = "Batch Job State Change"
+_QUEUE_BLOCKED = "Batch Job Queue Blocked"
 _NONE: Mapping[str, Json] = {}
 
 
@@ -149,6 +151,40 @@ def sighting(body: str | Mapping[str, Json]) -> Sighting | None:
     if event.get("detail-type") != _STATE_CHANGE:
         return None
     return job_sighting_of_description(_mapping(event.get("detail")))
+
+
+def blockage(body: str | Mapping[str, Json]) -> Blockage | None:
+    """Return what a *Batch Job Queue Blocked* says of its queue, `None` for any other event.
+
+    Parameters
+    ----------
+    body : str or mapping
+        The EventBridge event, in JSON or already read.
+
+    Raises
+    ------
+    BadEvent
+        If it names no queue.
+
+    Notes
+    -----
+    Its detail is the description of the job at the head of the queue (AWS Batch
+    user guide, *Job queue blocked events*).
+    """
+    event = _object(body, "event")
+    if event.get("detail-type") != _QUEUE_BLOCKED:
+        return None
+    job = _mapping(event.get("detail"))
+    head = job_sighting_of_description(job)
+    return Blockage(
+        queue=_identity(job.get("jobQueue"), "jobQueue"),
+        reason=_text(job.get("statusReason")),
+        at=_seconds(event.get("time")),
+        job_name=head.job_name,
+        vcpus=head.vcpus,
+        memory_mib=head.memory_mib,
+        run_id=dict(head.tags).get("cromwell-root-workflow-id", ""),
+    )
 
 
 def job_sighting_of_description(job: Mapping[str, Json]) -> Sighting:
