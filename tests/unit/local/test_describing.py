@@ -65,7 +65,8 @@ def test_several_tasks_have_no_name() -> None:
 def test_what_is_wrong_is_told_with_its_line() -> None:
     syntax = describe("version 1.0\nworkflow {")
     types = describe(
-        'version 1.0\nworkflow w { call t { input: n = "a" + {} } call t as u { input: n = [1] } }\ntask t { input { Int n } command {} }'
+        "version 1.0\nworkflow w { call t { input: n = [0] } call t as u { input: n = [1] } }\n"
+        "task t { input { Int n } command {} }"
     )
 
     assert not syntax["valid"]
