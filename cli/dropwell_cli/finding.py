@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
 import uuid
@@ -59,16 +60,60 @@ def recent(table: Table, now: int) -> Iterator[Listed]:
                 yield Listed(run_of(item), items.get((run_id, COUNTS), {}))
 
 
-def listed(
-    table: Table, *, now: int, limit: int, project: str = "", states: frozenset[State] = frozenset()
-) -> list[Listed]:
-    """Return the newest runs of a project, or of all, in any of some states, or in all."""
-    wanted = (
-        one
-        for one in recent(table, now)
-        if (not project or one.run.project == project) and (not states or one.run.state in states)
-    )
-    return list(itertools.islice(wanted, limit))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which runs are wanted; what is left empty lets all through.
+
+    Parameters
+    ----------
+    project : str
+        Of this project.
+    name : str
+        So called; ``*`` and ``?`` stand for anything and for one character.
+    states : frozenset of State
+        In one of these states.
+    labels : tuple of (str, str)
+        Bearing all these labels.
+    """
+
+    project: str = ""
+    name: str = ""
+    states: frozenset[State] = frozenset()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def takes(self, run: Run) -> bool:
+        return (
+            (not self.project or run.project == self.project)
+            and (not self.name or fnmatch.fnmatchcase(run.name, self.name))
+            and (not self.states or run.state in self.states)
+            and set(self.labels) <= set(run.labels)
+        )
+
+
+EVERY = Filter()
+
+
+def listed(table: Table, *, now: int, limit: int, wanted: Filter = EVERY) -> list[Listed]:
+    """Return the newest of the runs that are wanted."""
+    found = (one for one in recent(table, now) if wanted.takes(one.run))
+    return list(itertools.islice(found, limit))
+
+
+def label_of(text: str) -> tuple[str, str]:
+    """Return the label that ``key=value`` means.
+
+    >>> label_of("cohort=A=1")
+    ('cohort', 'A=1')
+
+    Raises
+    ------
+    Failure
+        It is none.
+    """
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise Failure(f'"{text}" is no label; one is given as KEY=VALUE.')
+    return key, value
 
 
 def find_run(table: Table, named: str, *, now: int) -> Run:

@@ -29,6 +29,8 @@ _PLAIN = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": 
 _TAKEN_SECONDS = 30
 """How long a drop may lie in the inbox before its id is taken for a wrong one."""
 
+_MOST_ABORTED = 10_000
+
 app = typer.Typer(
     epilog=(
         "Commands look at the running local stack, else at the deployed one that --stack or"
@@ -43,6 +45,11 @@ local_app = typer.Typer(
     **_PLAIN,  # type: ignore[arg-type]
 )
 app.add_typer(local_app, name="local")
+
+
+def _examples(*lines: str) -> str:
+    """Return what a command's help ends with; the mark keeps the lines from being joined."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  dropwell {line}" for line in lines)])
 
 
 def _tell_version(asked: bool) -> None:
@@ -87,12 +94,23 @@ Bundles = Annotated[
 Named = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")
 ]
+OfProject = Annotated[
+    str, typer.Option("--project", metavar="P", help="Only runs of this project.")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label", metavar="KEY=VALUE", help="Only runs that bear this label; may be repeated."
+    ),
+]
 
 
 # The local stack
 
 
-@local_app.command()
+@local_app.command(
+    epilog=_examples("local up", "local up --cromwell-url https://cromwell.internal")
+)
 def up(
     work: Work = None,
     cromwell_url: Annotated[
@@ -141,7 +159,10 @@ def _tell_mails(out: Console, stack: LocalStack) -> None:
         time.sleep(1)
 
 
-@local_app.command(name="run")
+@local_app.command(
+    name="run",
+    epilog=_examples("local run examples/hello", "local run wgs.zip other.tar.gz --json"),
+)
 def run_here(
     bundles: Bundles,
     project: Project = "default",
@@ -227,7 +248,9 @@ def _through(
 # Drops and runs, wherever they are
 
 
-@app.command()
+@app.command(
+    epilog=_examples("submit wgs-0412.zip --project cardio", "submit ./wgs --stack dropwell-prod")
+)
 def submit(
     bundle: Bundle,
     project: Project = "default",
@@ -257,15 +280,22 @@ def submit(
     faces.address(out, f"Follow  {place.hint('watch', dropped.run_id)}")
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "runs --state RUNNING --project cardio", "runs --name 'wgs-*' --label cohort=A"
+    )
+)
 def runs(
-    project: Annotated[
-        str, typer.Option("--project", metavar="P", help="Only runs of this project.")
-    ] = "",
+    project: OfProject = "",
     state: Annotated[
         list[str] | None,
         typer.Option("--state", metavar="STATE", help="Only runs in this state; may be repeated."),
     ] = None,
+    name: Annotated[
+        str,
+        typer.Option("--name", metavar="NAME", help="Only runs so called; * stands for anything."),
+    ] = "",
+    label: Labels = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")
     ] = 20,
@@ -274,22 +304,29 @@ def runs(
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    Filters add up: a run is listed if it fits all of them.
+    """
     from dropwell_cli import faces, finding, reading
 
-    wanted = _states(state or [])
+    wanted = finding.Filter(
+        project=project, name=name, states=_states(state or []), labels=_labels(label)
+    )
     place = _place(stack, local, work)
     now = int(time.time())
-    found = finding.listed(place.table, now=now, limit=limit, project=project, states=wanted)
+    found = finding.listed(place.table, now=now, limit=limit, wanted=wanted)
     if as_json:
         faces.say_json([reading.account(one.run, one.counts) for one in found])
     elif found:
         faces.run_list(faces.console(), found, now)
     else:
-        faces.console().print(f"No runs in {place.label}, as far as {finding.MONTHS} months back.")
+        which = "runs" if wanted == finding.EVERY else "such runs"
+        back = f"as far as {finding.MONTHS} months back"
+        faces.console().print(f"No {which} in {place.label}, {back}.")
 
 
-@app.command()
+@app.command(epilog=_examples("show wgs-0412", "show 6f2c0d1e --json"))
 def show(
     run: Named,
     as_json: Json = False,
@@ -323,7 +360,7 @@ def show(
     )
 
 
-@app.command()
+@app.command(epilog=_examples("watch wgs-0412", "watch 6f2c0d1e --timeout 3600"))
 def watch(
     run: Named,
     timeout: Annotated[
@@ -359,7 +396,11 @@ def watch(
     raise typer.Exit(0 if found.standing.complete else 1)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "logs wgs-0412", "logs wgs-0412 align-3 -n 100", "logs wgs-0412 align --follow"
+    )
+)
 def logs(
     run: Named,
     call: Annotated[
@@ -404,24 +445,43 @@ def logs(
         out.print(f"And {more} more. Name a shard, such as {reading.shown(chosen[-1])}.")
 
 
-@app.command()
+@app.command(epilog=_examples("abort wgs-0412", "abort --label cohort=A --project cardio"))
 def abort(
-    run: Named,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run's id, the beginning of it, or its name."),
+    ] = None,
+    label: Labels = None,
+    project: OfProject = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="With --label: do not ask before.")
+    ] = False,
     as_json: Json = False,
     stack: Stack = None,
     local: Local = False,
     work: Work = None,
 ) -> None:
-    """Ask for a run to be stopped."""
+    """Ask for runs to be stopped.
+
+    One, or with --label all that bear a label and have not ended; they are listed, and
+    only asked for once that is confirmed.
+    """
     from dropwell.drops import Action
     from dropwell_cli import faces
 
-    place, found = _meant(run, stack, local, work)
+    if bool(run) == bool(label):
+        raise typer.BadParameter("Give a RUN, or the runs' --label.")
+    if label:
+        if as_json and not yes:
+            raise typer.BadParameter("With --json nobody can be asked: add --yes.")
+        _abort_all(_place(stack, local, work), _labels(label), project, yes=yes, as_json=as_json)
+        return
+    place, found = _meant(run or "", stack, local, work)
     asked = not found.state.terminal
     if asked:
         place.ask(Action.ABORT, found.project, found.run_id)
     if as_json:
-        faces.say_json({"run_id": found.run_id, "state": found.state.value, "asked": asked})
+        faces.say_json(_asked(found, asked))
     elif asked:
         out = faces.console()
         out.print(f"Asked for {found.name} ({found.run_id}) to stop.")
@@ -430,7 +490,67 @@ def abort(
         faces.console().print(f"{found.name} has ended already: {found.state.value}.")
 
 
-@app.command()
+def _asked(run: Run, asked: bool) -> dict[str, Any]:
+    return {"run_id": run.run_id, "state": run.state.value, "asked": asked}
+
+
+def _abort_all(
+    place: Place, labels: tuple[tuple[str, str], ...], project: str, *, yes: bool, as_json: bool
+) -> None:
+    """Ask for all runs of some labels that have not ended to be stopped, once that is confirmed."""
+    from dropwell.drops import Action
+    from dropwell.runs import State
+    from dropwell.text import plural
+    from dropwell_cli import faces, finding
+
+    live = frozenset(state for state in State if not state.terminal) - {State.CANCELING}
+    wanted = finding.Filter(project=project, labels=labels, states=live)
+    now = int(time.time())
+    found = finding.listed(place.table, now=now, limit=_MOST_ABORTED, wanted=wanted)
+    out = faces.console()
+    if not as_json:
+        if not found:
+            out.print("No run that bears it is to be stopped.")
+            return
+        faces.run_list(out, found, now)
+    if not yes:
+        typer.confirm(f"Stop {plural(len(found), 'run')}?", abort=True)
+    for one in found:
+        place.ask(Action.ABORT, one.run.project, one.run.run_id)
+    if as_json:
+        faces.say_json([_asked(one.run, True) for one in found])
+    else:
+        out.print(f"Asked for {plural(len(found), 'run')} to stop.")
+
+
+@app.command(epilog=_examples("release wgs-0412"))
+def release(
+    run: Named,
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Let a run go that is on hold, as "hold" in its manifest asked."""
+    from dropwell.drops import Action
+    from dropwell.runs import State
+    from dropwell_cli import faces
+
+    place, found = _meant(run, stack, local, work)
+    asked = found.state is State.PAUSED
+    if asked:
+        place.ask(Action.RELEASE, found.project, found.run_id)
+    if as_json:
+        faces.say_json(_asked(found, asked))
+    elif asked:
+        out = faces.console()
+        out.print(f"Asked for {found.name} ({found.run_id}) to be released.")
+        faces.address(out, f"Follow  {place.hint('watch', found.run_id[:8])}")
+    else:
+        faces.console().print(f"{found.name} is not on hold: {found.state.value}.")
+
+
+@app.command(epilog=_examples("notices", "notices wgs-0412"))
 def notices(
     run: Annotated[
         str | None,
@@ -526,6 +646,15 @@ def _check_project(project: str) -> None:
         raise typer.BadParameter(
             f'"{project}" cannot name a project; letters, digits and . _ - = + @ can.'
         )
+
+
+def _labels(given: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    from dropwell_cli.finding import label_of
+
+    try:
+        return tuple(label_of(text) for text in given or ())
+    except Failure as failure:
+        raise typer.BadParameter(str(failure)) from None
 
 
 def _states(names: Sequence[str]) -> frozenset[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
 from dataclasses import replace
@@ -81,6 +82,26 @@ class TestRuns:
     )
     def test_can_be_asked_for_by_project_and_by_state(self, ask, words):
         assert [run["run_id"] for run in ask("runs", "--json", *words).told] == [OTHER]
+
+    def test_can_be_asked_for_by_name_and_by_label(self, ask, cloud):
+        third = str(uuid.UUID(int=9 << 124))
+        cloud.running(third, name="wgs-0500", labels=(("cohort", "A"), ("who", "me")))
+
+        def found(*words):
+            return {run["run_id"] for run in ask("runs", "--json", *words).told}
+
+        assert found("--name", "wgs-*") == {RUN_ID, third}
+        assert found("--name", "wgs") == set()
+        assert found("--label", "cohort=A") == found("--label=cohort=A", "--label=who=me")
+        assert found("--label", "cohort=A", "--name", "wgs-*") == {third}
+        assert found("--label", "cohort=B") == found("--label=cohort=A", "--label=who=you") == set()
+
+    def test_that_are_not_there_are_said_not_to_be(self, ask):
+        out = ask("runs", "--name", "nothing").out
+        assert out.startswith("No such runs in the stack dropwell-test")
+
+    def test_are_printed_without_colours_where_nobody_looks(self, ask):
+        assert "\x1b" not in ask("runs").out + ask("show", RUN_ID).out
 
     def test_are_listed_up_to_a_limit(self, ask):
         assert len(ask("runs", "--json", "--limit", "1").told) == 1
@@ -237,6 +258,79 @@ class TestAbort:
         cloud.running()
         told = ask("abort", RUN_ID, "--json").told
         assert told == {"run_id": RUN_ID, "state": "RUNNING", "asked": True}
+
+
+class TestAbortByLabel:
+    DONE = str(uuid.UUID(int=9 << 124))
+    THERE = str(uuid.UUID(int=11 << 124))
+
+    @pytest.fixture(autouse=True)
+    def runs(self, cloud):
+        label = {"labels": (("cohort", "A"),)}
+        cloud.running(**label)
+        cloud.running(self.THERE, name="onc-7", project="onco", **label)
+        cloud.running(self.DONE, state=State.COMPLETE, **label)
+        cloud.running(OTHER, name="old")
+
+    @pytest.fixture
+    def asked(self, cloud):
+        return lambda: {what_is(key, 3).run_id for key in cloud.keys("control/")}
+
+    def test_lists_what_it_will_stop_and_asks(self, ask, asked, monkeypatch):
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+        ended = ask("abort", "--label", "cohort=A")
+        assert ended.code == 0
+        assert "wgs-0412" in ended.out
+        assert "onc-7" in ended.out
+        assert "Stop 2 runs?" in ended.out
+        assert ended.out.endswith("Asked for 2 runs to stop.\n")
+        assert asked() == {RUN_ID, self.THERE}
+
+    @pytest.mark.parametrize("answer", ["n\n", ""])
+    def test_stops_nothing_unless_told_so(self, ask, asked, monkeypatch, answer):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert ask("abort", "--label", "cohort=A").code == 1
+        assert asked() == set()
+
+    def test_does_not_ask_where_that_was_said_before(self, ask, asked):
+        told = ask("abort", "--label", "cohort=A", "--project", "onco", "--yes", "--json").told
+        assert told == [{"run_id": self.THERE, "state": "RUNNING", "asked": True}]
+        assert asked() == {self.THERE}
+
+    def test_of_no_run_says_so(self, ask):
+        out = ask("abort", "--label", "cohort=B").out
+        assert out == "No run that bears it is to be stopped.\n"
+
+    @pytest.mark.parametrize(
+        "words",
+        [(), (RUN_ID, "--label", "a=b"), ("--label", "a"), ("--label", "a=b", "--json")],
+    )
+    def test_that_cannot_be_meant_ends_with_2(self, ask, words):
+        assert ask("abort", *words).code == 2
+
+
+class TestRelease:
+    def test_leaves_a_control_file_for_a_run_on_hold(self, ask, cloud):
+        cloud.running(state=State.PAUSED, cromwell_status="On Hold")
+        assert "to be released" in ask("release", "wgs-0412").out
+        [key] = cloud.keys("control/")
+        assert what_is(key, 3) == Control("cardio", Action.RELEASE, RUN_ID)
+
+    def test_leaves_alone_what_is_not_on_hold(self, ask, cloud):
+        cloud.running()
+        assert ask("release", RUN_ID).out == "wgs-0412 is not on hold: RUNNING.\n"
+        told = ask("release", RUN_ID, "--json").told
+        assert told == {"run_id": RUN_ID, "state": "RUNNING", "asked": False}
+        assert cloud.keys("control/") == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["submit", "runs", "show", "watch", "logs", "abort", "release", "notices", "local run"],
+)
+def test_the_help_of_a_command_shows_how_to_use_it(dropwell, command):
+    out = dropwell(*command.split(), "--help").out
+    assert f"\n  dropwell {command}" in out or f"\n    dropwell {command}" in out
 
 
 def test_a_watch_that_takes_too_long_ends_with_1_and_the_run_goes_on(ask, cloud):
