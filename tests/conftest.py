@@ -41,5 +41,6 @@ def lambda_context() -> LambdaContext:
     context._function_name = "dropwell-test"
     context._memory_limit_in_mb = 512
     context._invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:dropwell-test"
+    context.get_remaining_time_in_millis = lambda: 60_000  # type: ignore[method-assign]
     context._aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
     return context

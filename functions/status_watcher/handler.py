@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,9 @@ from dropwell.tracking import Heard, HeardBlocked, Watch, track, track_blocked
 
 logger = Logger()
 metrics = Metrics()
+
+_ONE_POLL_MS = 35_000
+"""Left of the function's 60 s, so that a run about which much is asked can still be asked about."""
 
 
 @cache
@@ -49,8 +52,12 @@ def watch() -> Watch:
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     now = int(time.time())
+
+    def time_left() -> bool:
+        return context.get_remaining_time_in_millis() > _ONE_POLL_MS
+
     if "Records" not in event:
-        _count(sweep(watch(), now=now))
+        _count(sweep(watch(), now=now, time_left=time_left))
         return {"batchItemFailures": []}
     sightings: list[Heard] = []
     blocked: list[HeardBlocked] = []
@@ -76,7 +83,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             unreadable.append(message_id)
     tally = track(sightings, watch(), now=now)
     queues = track_blocked(blocked, watch().table, now=now)
-    turned = _poll(polls, now)
+    turned = _poll(polls, now, time_left)
     _count(
         {
             "sightings_kept": tally.kept,
@@ -92,10 +99,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _poll(run_ids: list[str], now: int) -> int:
+def _poll(run_ids: list[str], now: int, time_left: Callable[[], bool]) -> int:
     """Poll those that are due; what fails stays due, and the sweep asks again."""
     try:
-        return poll(run_ids, watch(), now=now)
+        return poll(run_ids, watch(), now=now, time_left=time_left)
     except TryAgain as problem:
         logger.warning("not polled", reason=str(problem))
         return 0

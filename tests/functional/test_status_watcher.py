@@ -505,6 +505,13 @@ class TestTheSweep:
             "CromwellAway": 0,
         }
 
+    def test_leaves_runs_due_for_which_no_time_is_left(self, cloud, due, cromwell, monkeypatch):
+        due()
+        cromwell.succeed(RUN_ID)
+        monkeypatch.setattr(cloud.context, "get_remaining_time_in_millis", lambda: 20_000)
+        cloud.sweep()
+        assert cloud.run().state is State.RUNNING
+
     def test_sends_on_what_waits_to_be_posted_and_to_be_said(self, cloud):
         cloud.running(due_kind=Due.SUBMIT, due_at=cloud.clock.now, submitted_at=0)
         cloud.table.write(put_notice(RUN_ID, "ended", cloud.clock.now - 90))

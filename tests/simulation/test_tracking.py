@@ -27,7 +27,7 @@ SCATTER = [
 TIMING = {
     "rev", "polls", "due_at", "claimed_until", "said_at", "at", "ended_at", "started_at",
     "submitted_at", "superseded_at", "doubted_at", "failing_at", "tries", "broken_off",
-    "expires_at", "unseen", "suspect",
+    "expires_at", "unseen", "suspect", "endings",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from dropwell.records import COUNTS, recount
 from dropwell.runs import Due, Run, State
 from dropwell.tracking import Heard, track
 from tests.simulation.lab import Lab, _tags
-from tests.simulation.world import World
+from tests.simulation.world import Crash, World
 from tests.unit.meanwhile import end, meanwhile
 
 RUN_ID = "0efafdca-7c95-539e-a323-5d833509a1cc"
@@ -237,6 +237,45 @@ class TestAPoll:
         assert ask(lab) == 1
         assert read(lab).state is State.EXECUTOR_ERROR
         assert len(read(lab).warnings) == 2
+
+    def test_ends_a_run_whose_end_cromwell_never_tells_in_time(self, lab, due):
+        due("Failed")
+
+        def slow(run_id):
+            raise CromwellAway("Cromwell did not answer within 30 s.")
+
+        lab.cromwell.failures = lab.cromwell.failed_jobs = slow
+        for _ in range(4):
+            assert ask(lab) == 0
+            lab.world.now = read(lab).due_at
+        assert ask(lab) == 1
+        assert read(lab).state is State.EXECUTOR_ERROR
+        assert "could not tell which calls failed" in read(lab).warnings[0]
+
+    @pytest.mark.parametrize(("status", "known"), [("Failed", {}), ("Running", {"suspect": True})])
+    def test_that_is_killed_over_a_long_answer_leaves_the_run_for_later(
+        self, lab, due, status, known
+    ):
+        due(status, **known)
+
+        def killed(run_id):
+            raise Crash("timed out")
+
+        lab.cromwell.failed_jobs = killed
+        with pytest.raises(Crash):
+            ask(lab)
+        assert read(lab).due_at == lab.world.now + 60
+
+    def test_that_runs_out_of_time_leaves_the_rest_due(self, lab):
+        for number in range(3):
+            now = lab.world.now
+            run = Run(run_id=f"r{number}", project="p", name="n", submitted_at=now)
+            ledger.create(lab.table, run.due(Due.POLL, now))
+            lab.cromwell.seen_from[f"r{number}"], lab.cromwell.now_is[f"r{number}"] = 0, "Running"
+        times = iter([True, True, False])
+        told = sweep(lab.watch, now=now, time_left=lambda: next(times))
+        assert told["runs_turned"] == 2
+        assert lab.table.due(Due.POLL, now, 9) == [("r2", "RUN")]
 
     def test_is_asked_for_sooner_by_no_older_wish(self, lab, due):
         """A later sighting does not put off a poll that is due before."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dropwell import ledger
-from dropwell.errors import CromwellAway, Final, TryAgain, UnknownRun
+from dropwell.errors import CromwellAway, DropwellError, Final, UnknownRun
 from dropwell.notices import Kind
 from dropwell.ports import FailedCall, Table
 from dropwell.records import COUNTS, live_jobs
@@ -22,9 +22,18 @@ from dropwell.tracking import DOUBT_EVERY, Watch
 
 _LOST_AFTER = 2
 _UNSEEN_AGAIN = 30
+_MOST_ENDINGS = 4
+_AT_LENGTH = 60
+"""Seconds that asking for what a run leaves behind may take: the function's timeout."""
 
 
-def poll(run_ids: Sequence[str], watch: Watch, *, now: int) -> int:
+def _always() -> bool:
+    return True
+
+
+def poll(
+    run_ids: Sequence[str], watch: Watch, *, now: int, time_left: Callable[[], bool] = _always
+) -> int:
     """Ask Cromwell how runs are, and turn those whose answer is news.
 
     Parameters
@@ -35,6 +44,8 @@ def poll(run_ids: Sequence[str], watch: Watch, *, now: int) -> int:
         What to work with.
     now : int
         Seconds since 1970.
+    time_left : callable
+        Whether there is time to ask about one more run; the others stay due.
 
     Returns
     -------
@@ -56,9 +67,11 @@ def poll(run_ids: Sequence[str], watch: Watch, *, now: int) -> int:
     statuses = watch.cromwell.statuses([run.run_id for run in runs])
     turned = 0
     for run in runs:
+        if not time_left():
+            break
         try:
             turned += _poll_one(run, statuses.get(run.run_id), watch, now)
-        except TryAgain:
+        except DropwellError:
             _put_off(run, watch.table, now)
     return turned
 
@@ -148,23 +161,42 @@ def _doubt(run: Run, watch: Watch, now: int) -> Run:
 
     A failed job is not a failed call: Cromwell may be about to run it again.
     """
+
+    def begun(known: Run) -> Run | None:
+        if known.state.terminal:
+            return None
+        return replace(known, doubted_at=now).due(Due.POLL, now + _AT_LENGTH)
+
+    # Noted first: whoever dies over a long answer holds up no other run by it.
+    run, _ = ledger.change(watch.table, run, begun)
     calls = _told(lambda: watch.cromwell.failed_jobs(run.run_id), "which calls failed", [])
     lasting = [call for call in calls or () if call.lasting]
 
     def doubted(known: Run) -> Run | None:
-        if known.state.terminal or known.failing_at:
+        if known.state.terminal or known.failing_at or not lasting:
             return None
-        if not lasting:
-            return replace(known, doubted_at=now)
         messages = _messages(lasting)
-        return replace(known, doubted_at=now, failing_at=now, suspect=False, failures=messages)
+        return replace(known, failing_at=now, suspect=False, failures=messages)
 
     notice = Kind.FAILING if lasting else ""
     return ledger.change(watch.table, run, doubted, notice=notice, now=now)[0]
 
 
 def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
-    """Save what a run leaves behind, then turn its state together with its notice."""
+    """Save what a run leaves behind, then turn its state together with its notice.
+
+    Cromwell may need longer to tell than there is time, again and again. So each
+    try is counted before it is made, and after a few the run ends without.
+    """
+
+    def begun(known: Run) -> Run | None:
+        if known.state.terminal:
+            return None
+        return replace(known, endings=known.endings + 1).due(Due.POLL, now + _AT_LENGTH)
+
+    run, mine = ledger.change(watch.table, run, begun)
+    if not mine:
+        return False
     ended = heard(run, status, now)
     failures, untold = _save(run, ended.state if ended else run.state, watch)
 
@@ -173,7 +205,9 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
         if news is None:
             return None
         warnings = (*known.warnings, *untold)
-        return replace(news, failures=failures, warnings=warnings, suspect=False).due(None)
+        return replace(news, failures=failures, warnings=warnings, suspect=False, endings=0).due(
+            None
+        )
 
     run, changed = ledger.change(watch.table, run, turned, notice=Kind.ENDED, now=now)
     watch.inbox.put(run.folder + "status.json", status_page(run))
@@ -183,6 +217,9 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
 def _save(run: Run, state: State, watch: Watch) -> tuple[tuple[str, ...], list[str]]:
     """Save outputs or failed calls; return why the run failed, and what Cromwell could not tell."""
     cromwell, untold = watch.cromwell, list[str]()
+    if run.endings > _MOST_ENDINGS:
+        what = "the outputs" if state is State.COMPLETE else "which calls failed"
+        return (), [f"Cromwell could not tell {what}: it did not within {_AT_LENGTH} s"]
     if state is State.COMPLETE:
         outputs = _told(lambda: cromwell.outputs(run.run_id), "the outputs", untold)
         if outputs is not None:
@@ -223,7 +260,9 @@ def _short(messages: Iterable[str]) -> tuple[str, ...]:
 # The sweep
 
 
-def sweep(watch: Watch, *, now: int, most: int = 500) -> Mapping[str, int]:
+def sweep(
+    watch: Watch, *, now: int, most: int = 500, time_left: Callable[[], bool] = _always
+) -> Mapping[str, int]:
     """Find what is due and nobody told us of: polls, posts, notices.
 
     Parameters
@@ -234,6 +273,8 @@ def sweep(watch: Watch, *, now: int, most: int = 500) -> Mapping[str, int]:
         Seconds since 1970.
     most : int
         How many of each kind to take in one pass.
+    time_left : callable
+        See `poll`.
 
     Returns
     -------
@@ -248,7 +289,7 @@ def sweep(watch: Watch, *, now: int, most: int = 500) -> Mapping[str, int]:
         *({"notice": {"run_id": run_id, "sk": sk}} for run_id, sk in notices), delay=0
     )
     try:
-        turned = poll([run_id for run_id, _ in polls], watch, now=now)
+        turned = poll([run_id for run_id, _ in polls], watch, now=now, time_left=time_left)
     except CromwellAway:
         turned = -1
     return {

@@ -104,6 +104,7 @@ class Run:
     cromwell_status: str = ""
     polls: int = 0
     unseen: int = 0
+    endings: int = 0
     suspect: bool = False
     doubted_at: int = 0
     failing_at: int = 0
