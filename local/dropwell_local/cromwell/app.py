@@ -173,6 +173,14 @@ class Api:
         told = metadata.metadata(
             self._store, workflow, keep, expand=expand, calls="calls" not in excluded
         )
+        rows, limit = metadata.rows(told), self._settings.max_metadata_rows
+        if rows > limit:
+            raise Answer(
+                500,
+                f"Metadata for workflow {workflow.id} exists in database but cannot be served "
+                f"because row count of {rows} exceeds configured limit of {limit}.",
+                "error",
+            )
         return _encoded(JSONResponse(told), request.headers.get("accept-encoding", ""))
 
     async def failed_jobs(self, request: Request) -> Response:

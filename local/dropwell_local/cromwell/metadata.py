@@ -85,6 +85,16 @@ def metadata(
     return answer
 
 
+def rows(told: Any) -> int:
+    """Return how many rows of Cromwell's metadata table a value fills: one for each leaf.
+
+    >>> rows({"id": "a", "calls": {"w.t": [{"inputs": {"n": [1, 2]}, "outputs": {}}]}})
+    4
+    """
+    inner = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return sum(map(rows, inner)) or 1
+
+
 def _attempt(attempt: Attempt, keep: Keep) -> Json:
     return {
         **_kept(attempt.facts, keep),

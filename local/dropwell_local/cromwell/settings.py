@@ -43,6 +43,8 @@ class Settings:
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     max_request_mib : int
         ``akka.http.server.parsing.max-content-length``.
+    max_metadata_rows : int
+        ``metadata-read-row-number-safety-threshold``: of a workflow with more, metadata is 500.
     shutdown_notice : float
         How long requests are answered 503 before the server stops (Cromwell: until its
         workflows are at rest).
@@ -75,6 +77,7 @@ class Settings:
     chaos: str = ""
     tags: bool = True
     max_request_mib: int = 64
+    max_metadata_rows: int = 1_000_000
     shutdown_notice: float = 0.0
     delivery_patience: float = 60.0
     logs: bool = True
@@ -112,6 +115,7 @@ _PLAIN: dict[str, type] = {
     "job_memory": float,
     "chaos": str,
     "max_request_mib": int,
+    "max_metadata_rows": int,
     "shutdown_notice": float,
     "delivery_patience": float,
     "region": str,
