@@ -94,6 +94,12 @@ class TestALogGroup:
             )
             assert LogGroup(logs, LOGS).tail("s", 2) == "a\n\nb"
 
+    def test_that_aws_will_not_read_so_soon_is_as_good_as_none(self):
+        logs = client("logs")
+        with Stubber(logs) as stub:
+            stub.add_client_error("get_log_events", service_error_code="ThrottlingException")
+            assert LogGroup(logs, LOGS).tail("s", 2) == ""
+
     def test_that_is_forbidden_is_not_taken_for_empty(self):
         logs = boto3.client("logs")
         with Stubber(logs) as stub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from dropwell.calls import CallId
 from dropwell.errors import CromwellAway, Superseded, UnknownRun
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.polling import poll, sweep
-from dropwell.records import COUNTS, recount
+from dropwell.records import COUNTS, put_notice, recount
 from dropwell.runs import Due, Run, State
 from dropwell.tracking import Heard, track
 from tests.simulation.lab import Lab, _tags
@@ -294,6 +295,27 @@ def test_a_sweep_takes_no_more_than_it_is_told(lab):
     told = sweep(lab.watch, now=lab.world.now, most=2)
     assert told["posts_due"] == 2
     assert [d.message for d in lab.world.pending] == [{"submit": "r0"}, {"submit": "r1"}]
+
+
+def test_a_sweep_has_notices_said_a_few_a_second():
+    """SNS suspends an address that is sent more than ten mails a second."""
+    lab = Lab(World())
+    for number in range(500):
+        lab.table.write(put_notice(f"r{number}", "ended", lab.world.now - 90))
+    lab.world.pending.clear()
+    sweep(lab.watch, now=lab.world.now)
+    seconds = Counter(delivery.due - lab.world.now for delivery in lab.world.pending)
+    assert max(seconds.values()) <= 5
+    assert max(seconds) < 60, "before the next sweep"
+
+
+def test_failed_jobs_are_looked_at_few_at_a_time(lab, due):
+    """Ten such messages at once are what the router takes on within its minute."""
+    due()
+    track([seen(n, JobStatus.FAILED) for n in range(99)], lab.watch, now=lab.world.now)
+    looks = [d.message["failed"]["job_ids"] for d in lab.world.pending if d.queue == "diagnoses"]
+    assert sum(map(len, looks)) == 99
+    assert max(map(len, looks)) <= 10
 
 
 def test_a_run_that_cannot_be_asked_about_holds_up_no_other():

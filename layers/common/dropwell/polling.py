@@ -23,6 +23,9 @@ from dropwell.tracking import DOUBT_EVERY, Watch
 _LOST_AFTER = 2
 _UNSEEN_AGAIN = 30
 _MOST_ENDINGS = 4
+_NOTICES_A_SECOND = 5
+"""SNS suspends an address that is sent more than ten mails a second; the stream speaks as well."""
+
 _AT_LENGTH = 60
 """Seconds that asking for what a run leaves behind may take: the function's timeout."""
 
@@ -282,12 +285,15 @@ def sweep(
         How many of each kind were due, and how many runs changed.
     """
     submits = watch.table.due(Due.SUBMIT, now, most)
-    notices = watch.table.due(Due.NOTICE, now, most)
+    notices = watch.table.due(Due.NOTICE, now, min(most, 60 * _NOTICES_A_SECOND))
     polls = watch.table.due(Due.POLL, now, most)
     watch.drops.send(*({"submit": run_id} for run_id, _ in submits))
-    watch.diagnoses.send(
-        *({"notice": {"run_id": run_id, "sk": sk}} for run_id, sk in notices), delay=0
-    )
+    for start in range(0, len(notices), _NOTICES_A_SECOND):
+        chunk = notices[start : start + _NOTICES_A_SECOND]
+        watch.diagnoses.send(
+            *({"notice": {"run_id": run_id, "sk": sk}} for run_id, sk in chunk),
+            delay=start // _NOTICES_A_SECOND,
+        )
     try:
         turned = poll([run_id for run_id, _ in polls], watch, now=now, time_left=time_left)
     except CromwellAway:
