@@ -400,6 +400,12 @@ class TestUnknowns:
         assert mail(facts, Detail.STANDARD).subject.endswith("unexplained failure")
         assert "Cromwell says:\n  Job w.t" in mail(facts, Detail.STANDARD).body
 
+    def test_a_call_that_wrote_nothing_is_said_to(self):
+        silent = group(replace(TASK_ERROR, tail=(), return_code=3), 1)
+        facts = replace(SCENES["ended-failed"], groups=(silent,))
+        assert "It wrote nothing to stderr or stdout." in text(facts)
+        assert "It wrote nothing" not in mail(facts, Detail.MINIMAL).body
+
     def test_a_drop_that_was_only_to_be_checked_has_no_problem(self):
         facts = replace(SCENES["rejected"], findings=(), warnings=("main.wdl:3  odd",))
         sent = mail(facts, Detail.STANDARD)
@@ -423,7 +429,8 @@ class TestUnknowns:
 
     def test_a_run_on_hold_says_so(self):
         facts = replace(SCENES["accepted"], state=State.PAUSED)
-        assert "It is on hold until somebody releases it." in text(facts)
+        assert "It is on hold, as its manifest asks, until somebody releases it." in text(facts)
+        assert f"Release it: dropwell release {RUN} Stop it" in text(facts)
 
     def test_a_job_without_a_log_stream_has_no_log_to_look_at(self):
         call = replace(OUT_OF_MEMORY, log_stream="", tail=(), evidence=(), confidence="guess")

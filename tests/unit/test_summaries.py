@@ -36,6 +36,13 @@ class TestSummarise:
         assert made.stderr_url == "s3://w/align-3-stderr.log"
         assert len(made.signature) == 12
 
+    def test_what_cromwells_script_says_as_it_goes_on_is_nobodys_last_word(self):
+        log = "*** LOCALIZING INPUTS ***\nfatal error\n*** COMPLETED LOCALIZATION ***\n"
+        assert summary(Evidence(exit_code=1, rc_present=False, job_log=log)).tail == (
+            "fatal error",
+        )
+        assert summary(Evidence(exit_code=137, job_log=log.replace("fatal error\n", ""))).tail == ()
+
     @pytest.mark.parametrize(
         ("texts", "source"),
         [

@@ -185,7 +185,14 @@ def _accepted(facts: Facts, detail: Detail) -> list[str]:
     if facts.warnings:
         lines += ["", f"{plural(len(facts.warnings), 'warning')}:"]
         lines += _numbered(facts.warnings, detail)
-    return [*lines, "", *_places_to_look(facts), f"Stop it: dropwell abort {facts.run_id}"]
+    held = facts.state is State.PAUSED
+    return [
+        *lines,
+        "",
+        *_places_to_look(facts),
+        *([f"Release it: dropwell release {facts.run_id}"] if held else []),
+        f"Stop it: dropwell abort {facts.run_id}",
+    ]
 
 
 def _dropped(facts: Facts) -> str:
@@ -196,7 +203,7 @@ def _dropped(facts: Facts) -> str:
 
 def _sent(facts: Facts) -> str:
     if facts.state is State.PAUSED:
-        return "It is on hold until somebody releases it."
+        return "It is on hold, as its manifest asks, until somebody releases it."
     if facts.submitted_at:
         return f"Cromwell took it {clock(facts.submitted_at, facts.at or None)}."
     if facts.waiting:
@@ -355,6 +362,8 @@ def _failure(group: Group, detail: Detail) -> list[str]:
 
 def _last_words(call: CallSummary, detail: Detail) -> list[str]:
     count = _TAIL_SHOWN[detail]
+    if count and not call.tail and call.return_code:
+        return ["It wrote nothing to stderr or stdout."]
     if not count or not call.tail:
         return []
     lines = [hushed(line) for line in call.tail[-count:]]

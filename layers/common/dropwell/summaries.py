@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -156,12 +157,17 @@ def summarise(
 
 
 _SOURCES = ("stderr", "the job's log", "stdout")
+_MILESTONE = re.compile(
+    r"^\*\*\* (?:LOCALIZING INPUTS|DELOCALIZING OUTPUTS|COMPLETED (?:DE)?LOCALIZATION) \*\*\*\n?",
+    re.MULTILINE,
+)
+"""What Cromwell's script says as it goes on; it tells nobody why a call failed."""
 
 
 def _last_words(evidence: Evidence) -> tuple[list[str], str]:
     texts = (evidence.stderr, evidence.job_log, evidence.stdout)
     for source, text in zip(_SOURCES, texts, strict=True):
-        if lines := tail(text, TAIL_LINES, TAIL_WIDTH):
+        if lines := tail(_MILESTONE.sub("", text), TAIL_LINES, TAIL_WIDTH):
             return lines, source
     return [], ""
 
