@@ -114,7 +114,7 @@ class TestSightings:
         due()
         track([seen(n, JobStatus.FAILED) for n in range(60)], lab.watch, now=lab.world.now)
         asked = [d.message["failed"] for d in lab.world.pending if d.queue == "diagnoses"]
-        assert len(asked) <= 3
+        assert len(asked) <= 6
         assert {job for one in asked for job in one["job_ids"]} == {f"j{n}" for n in range(60)}
 
 
