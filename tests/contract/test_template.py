@@ -297,6 +297,14 @@ class TestRights:
         assert rights("LogRouterRole", inside) == rights("LogRouterRole", outside)
         assert "VpcConfig" not in inside.properties("LogRouterFunction")
 
+    def test_use_the_keys_of_buckets_that_have_their_own(self):
+        keys = {"arn:aws:kms:eu-west-1:1:key/a", "arn:aws:kms:eu-west-1:1:key/b"}
+        keyed = template(CromwellUrl="http://c", BucketKeyArns=",".join(sorted(keys)))
+        for role in RIGHTS:
+            more = {k: v for k, v in rights(role, keyed).items() if k not in rights(role)}
+            stores = ("kms:Decrypt", "kms:GenerateDataKey")
+            assert more == {stores if role == "SubmitterRole" else ("kms:Decrypt",): keys}
+
     def test_reach_scripts_that_lie_in_a_bucket_of_their_own(self):
         apart = template(
             CromwellUrl="http://c", WorkflowBucketName=WORKFLOWS, ScriptBucketName="scripts"
