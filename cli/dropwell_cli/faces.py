@@ -48,6 +48,7 @@ _LINE_EVERY = 5
 """Seconds between two lines on jobs, where lines cannot be rewritten."""
 
 _SHARDS_SHOWN = 12
+_CALLS_SHOWN = 6
 
 _PAGE = 80
 """Columns of a mail and of a log, however wide the terminal."""
@@ -100,6 +101,32 @@ def jobs_text(counts: Mapping[str, Any], *, noun: bool = True) -> Text:
     return text
 
 
+def calls_texts(calls: Sequence[Call]) -> list[tuple[str, str]]:
+    """Return how far the calls are that have not ended: a name and ``37/100, 5 running``."""
+    alike: dict[str, list[Call]] = {}
+    for call in calls:
+        alike.setdefault(call.call_id.call, []).append(call)
+    going = [
+        (shorten(one_line(name), 32), _shards_text(group))
+        for name, group in alike.items()
+        if not all(call.ended for call in group)
+    ]
+    more = len(going) - _CALLS_SHOWN
+    return going[:_CALLS_SHOWN] + ([("and", plural(more, "more call"))] if more > 0 else [])
+
+
+def _shards_text(group: Sequence[Call]) -> str:
+    ended = sum(call.ended for call in group)
+    running = sum(call.status == "RUNNING" for call in group)
+    failed = sum(call.failed for call in group)
+    told = [
+        f"{ended:,}/{len(group):,}",
+        f"{running:,} running" if running else "",
+        f"{failed:,} failed" if failed else "",
+    ]
+    return ", ".join(filter(None, told))
+
+
 def took(run: Run | None, now: float) -> str:
     """How long a run took, or has taken so far, since it was dropped."""
     if run is None or not run.dropped_at:
@@ -126,6 +153,8 @@ def _lines(watched: Sequence[Watched], now: float) -> Table:
             jobs_text(one.standing.counts),
             Text(took(one.standing.run, now), style="dim"),
         )
+        for name, text in calls_texts(one.calls) if not one.standing.ended else ():
+            grid.add_row(Text(f"    {name}", style="dim"), "", Text(text, style="dim"), "")
     return grid
 
 
@@ -170,7 +199,9 @@ class Progress:
             return
         self._told[one.run_id], self._told_at[one.run_id] = (state, jobs), now
         name = one.name.ljust(self._width)
+        going = [] if one.standing.ended else calls_texts(one.calls)
         parts = [state, jobs, took(one.standing.run, now)]
+        parts += [f"{name} {text}" for name, text in going]
         line = f"{name}  {', '.join(part for part in parts if part)}"
         address(self._out, f"{time.strftime('%H:%M:%S', time.gmtime(now))}  {line}")
 
@@ -255,6 +286,7 @@ def _ago(seconds: int) -> str:
 
 def notice_list(out: Console, told: Sequence[Said]) -> None:
     table = _table("when", "run", "subject")
+    table.columns[0].min_width, table.columns[1].min_width = 12, 8  # the subject gives way
     for one in told:
         table.add_row(
             Text(f"{time.strftime('%d %b %H:%M', time.gmtime(one.at))}", style="dim"),
@@ -396,6 +428,15 @@ def call_log(out: Console, call: Call, logs: Sequence[Log]) -> None:
     if not logs:
         out.print("It left no log that can be read.", style="dim")
     out.print()
+
+
+def log_news(out: Console, call: Call, log: Log, lines: Sequence[str], begins: bool) -> None:
+    """Print what a call wrote since the last look, each line with the call's name before it."""
+    name = shown(call)
+    if begins:
+        address(out, f"{name}  {log.kind}: {log.where}", style="dim")
+    for line in lines:
+        address(out, f"{name}  {line}")
 
 
 def no_log(run: Run, known: Sequence[Call]) -> str:

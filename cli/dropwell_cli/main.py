@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -374,12 +374,14 @@ def watch(
 ) -> None:
     """Follow a run until it has ended.
 
-    Its notices are shown as they come. Ends with 0 only if the run ended COMPLETE.
-    With --json, prints what became of it.
+    Shows its state, how many of its jobs have ended, how many shards of each call that
+    runs, and the time since it was dropped; its notices as they come. Ends with 0 only if
+    the run ended COMPLETE. With --json, prints what became of it.
     """
     from dropwell_cli import faces, following
 
     place, found = _watchable(run, stack, local, work)
+    found.by_call = True
     out = faces.console(error=as_json)
     try:
         with faces.Progress(out, [found]) as face:
@@ -413,6 +415,9 @@ def logs(
             "--lines", "-n", metavar="N", min=1, help="How many of the last lines of each."
         ),
     ] = 40,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is written, until it ends.")
+    ] = False,
     as_json: Json = False,
     stack: Stack = None,
     local: Local = False,
@@ -421,11 +426,26 @@ def logs(
     """Print what calls wrote last.
 
     The ends of stderr and stdout of a call, or, without CALL, of the calls that failed.
-    If none did, the calls are listed.
+    If none did, the calls are listed. With --follow, what CALL writes while it runs, or
+    whatever runs, until it has ended; it comes from the jobs' log, as CloudWatch has it.
     """
-    from dropwell_cli import faces, reading
+    from dropwell_cli import faces, following, reading
 
+    if follow and as_json:
+        raise typer.BadParameter("--follow prints lines as they come, and no --json.")
     place, found = _meant(run, stack, local, work)
+    if follow:
+        out = faces.console()
+        with _interruptible(out, f"\n{found.name} goes on."):
+            following.follow_logs(
+                place,
+                found.run_id,
+                call,
+                lines,
+                show=lambda *news: faces.log_news(out, *news),
+                sleep=time.sleep,
+            )
+        return
     known = reading.calls(place, found.run_id)
     chosen = reading.meant(known, call) if call else [one for one in known if one.failed]
     out = faces.console()
@@ -596,6 +616,15 @@ def notices(
 
 
 # Shared
+
+
+@contextmanager
+def _interruptible(out: Console, goes_on: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        out.print(goes_on)
+        raise typer.Exit(130) from None
 
 
 def _place(stack: str | None, local: bool, work: Path | None) -> Place:

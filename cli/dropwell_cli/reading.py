@@ -24,7 +24,7 @@ from dropwell.records import (
     sighting_of,
 )
 from dropwell.runs import Run, State
-from dropwell.text import iso, tail
+from dropwell.text import clean, iso, redact, shorten, tail
 from dropwell_cli import Failure
 from dropwell_cli.places import Place
 
@@ -270,6 +270,10 @@ class Call:
     def failed(self) -> bool:
         return self.seen is not None and self.seen.status is JobStatus.FAILED
 
+    @property
+    def ended(self) -> bool:
+        return self.seen is None or self.seen.status.terminal
+
 
 def calls(place: Place, run_id: str) -> list[Call]:
     """Return every call of a run that is known of, by its last attempt, in the order they began."""
@@ -345,19 +349,47 @@ def log_account(call: Call, ends: Sequence[Log]) -> dict[str, Any]:
 
 
 def logs(place: Place, call: Call, lines: int) -> list[Log]:
-    """Return the ends of a call's stderr and stdout, or of its job's log if it left neither."""
+    """Return the ends of a call's stderr and stdout, with its job's log if it wrote nothing."""
     if call.seen is None:
         return []
     found = []
     if files := _files(place, call.seen):
         for kind, key in (("stderr", files.stderr_key), ("stdout", files.stdout_key)):
             found += _end_of(place, kind, files.bucket, key, lines)
-    if not found and call.seen.log_stream:
+    if not any(log.lines for log in found) and call.seen.log_stream:
         text = place.logs.tail(call.seen.log_stream, lines)
-        where = f"{place.logs.name} {call.seen.log_stream}"
         told = tuple(tail(text, lines, _LINE_WIDTH))
-        found += [Log(kind="the job's log", where=where, lines=told)] if told else []
+        found += [_job_log(place, call.seen, told)] if told else []
     return found
+
+
+def _job_log(place: Place, seen: Sighting, lines: tuple[str, ...]) -> Log:
+    where = f"{place.logs.name} {seen.log_stream}"
+    return Log(kind="the job's log", where=where, lines=lines)
+
+
+def growing_log(place: Place, call: Call, lines: int) -> Log | None:
+    """Return the end of a job's log line by line, none taken together; `None` if it has none.
+
+    A call's own files are written once it has ended; this one grows while it runs.
+    """
+    if call.seen is None or not call.seen.log_stream:
+        return None
+    text = redact(clean(place.logs.tail(call.seen.log_stream, lines)))
+    told = tuple(shorten(line, _LINE_WIDTH) for line in text.split("\n")) if text else ()
+    return _job_log(place, call.seen, told)
+
+
+def news(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
+    """Return what a log's end has that its end before had not, however far it moved on.
+
+    >>> news(["a", "b", "c"], ["b", "c", "d"])
+    ['d']
+    """
+    for start in range(len(before)):
+        if list(before[start:]) == list(now[: len(before) - start]):
+            return now[len(before) - start :]
+    return now
 
 
 def _files(place: Place, seen: Sighting) -> CallPlace | None:

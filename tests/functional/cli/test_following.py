@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from dropwell import ledger
 from dropwell.drops import Drop
 from dropwell.runs import State
-from dropwell_cli import following
+from dropwell_cli import Failure, faces, following
 from dropwell_cli.packing import Parcel
 from dropwell_cli.sessions import drop_in
-from tests.functional.conftest import INBOX
+from tests.functional.conftest import INBOX, LOGS, RUN_ID, client
 from tests.unit.bundle_builders import zipped
 
 HELLO = """version 1.0
@@ -154,6 +156,117 @@ def test_mails_are_shown_as_they_were_sent_where_they_are_kept(place, dropped, c
     face, _ = follow(kept, watched, cloud, taken, lambda: cloud.tell("rejected", watched.run_id))
     [mail] = cloud.mails()
     assert (face.told[0].subject, face.told[0].body) == (mail.subject, mail.body)
+
+
+class TestLogsFollowed:
+    """What a job writes to its log is shown as it comes."""
+
+    STREAM = "cromwell/default/1"
+
+    @pytest.fixture
+    def write(self):
+        client("logs").create_log_stream(logGroupName=LOGS, logStreamName=self.STREAM)
+
+        def put(*lines):
+            at = int(time.time() * 1000)
+            told = [{"timestamp": at, "message": line} for line in lines]
+            client("logs").put_log_events(
+                logGroupName=LOGS, logStreamName=self.STREAM, logEvents=told
+            )
+
+        return put
+
+    @pytest.fixture
+    def job(self, cloud, event):
+        def say(sample):
+            told = event(sample)
+            told["detail"]["container"]["logStreamName"] = self.STREAM
+            assert cloud.watcher(told) == []
+
+        return say
+
+    @pytest.fixture
+    def followed(self, place, cloud):
+        def follow_until_the_end(*steps, named=None):
+            told = []
+            following.follow_logs(
+                place,
+                RUN_ID,
+                named,
+                2,
+                show=lambda call, log, lines, begins: told.append((begins, *lines)),
+                sleep=Script(cloud, list(steps)),
+            )
+            return told
+
+        return follow_until_the_end
+
+    def test_are_shown_from_their_last_lines_on_each_line_once(self, cloud, write, job, followed):
+        cloud.running()
+        write("one", "two", "three")
+        job("batch_running")
+        told = followed(
+            lambda: write("four", "four"),
+            lambda: None,
+            lambda: (write("five"), job("batch_succeeded")),
+            named="Align",
+        )
+        assert told == [(True, "two", "three"), (False, "four", "four"), (False, "five")]
+
+    def test_of_whatever_runs_end_with_the_run(self, cloud, write, job, followed):
+        cloud.running()
+
+        def ends():
+            ledger.change(cloud.table, cloud.run(), lambda run: replace(run, state=State.COMPLETE))
+
+        told = followed(lambda: (write("one"), job("batch_succeeded")), ends)
+        assert told == [(True, "one")]
+
+    def test_of_what_had_ended_before_are_not_shown_unless_it_is_named(
+        self, cloud, write, job, followed
+    ):
+        cloud.running(state=State.COMPLETE)
+        write("one")
+        job("batch_succeeded")
+        assert followed() == []
+        assert followed(named="Align") == [(True, "one")]
+
+    def test_of_a_call_that_is_not_there_are_not_waited_for(self, cloud, write, job, followed):
+        cloud.running()
+        job("batch_running")
+        with pytest.raises(Failure, match="No call of this run is named"):
+            followed(named="Algin")
+
+    def test_are_printed_with_the_calls_name_before_each_line(self, ask, cloud, write, job):
+        cloud.running()
+        write("one", "two")
+        job("batch_succeeded")
+        ended = ask("logs", RUN_ID, "Align", "--follow")
+        assert ended.code == 0
+        head, *lines = ended.out.splitlines()
+        assert head == f"Align  the job's log: {LOGS} {self.STREAM}"
+        assert lines == ["Align  one", "Align  two"]
+
+    def test_can_be_left_with_the_run_going_on(self, ask, cloud, monkeypatch):
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        cloud.running()
+        monkeypatch.setattr(following, "follow_logs", interrupted)
+        ended = ask("logs", RUN_ID, "--follow")
+        assert (ended.code, ended.out) == (130, "\nwgs-0412 goes on.\n")
+
+    def test_are_no_json(self, ask):
+        assert ask("logs", RUN_ID, "--follow", "--json").code == 2
+
+
+def test_a_watch_tells_how_many_shards_of_each_call_have_ended(place, cloud, event):
+    cloud.running()
+    cloud.watcher(event("batch_running"))
+    one = following.Watched(run_id=RUN_ID, name="wgs-0412", by_call=True)
+    _, in_time = follow(place, one, cloud, timeout=2)
+    assert not in_time
+    assert faces.calls_texts(one.calls) == [("Align", "0/1, 1 running")]
 
 
 @dataclass

@@ -100,6 +100,42 @@ class TestProgressWithoutATerminal:
         assert "COMPLETE" in out.file.getvalue().splitlines()[1]
 
 
+class TestCallsThatGoOn:
+    def calls(self, *shown):
+        return tuple(
+            Call(
+                call_id=CallId("r", name, shard),
+                seen=Sighting(job_id=f"{name}{shard}", status=status),
+            )
+            for name, shard, status in shown
+        )
+
+    def test_are_told_by_their_shards_and_those_that_ended_not_at_all(self):
+        calls = self.calls(
+            ("align", 0, JobStatus.SUCCEEDED),
+            ("align", 1, JobStatus.RUNNING),
+            ("align", 2, JobStatus.FAILED),
+            ("index", -1, JobStatus.SUCCEEDED),
+            ("gather", -1, JobStatus.RUNNABLE),
+        )
+        assert faces.calls_texts(calls) == [
+            ("align", "2/3, 1 running, 1 failed"),
+            ("gather", "0/1"),
+        ]
+
+    def test_beyond_a_few_are_counted(self):
+        calls = self.calls(*((f"call{n}", -1, JobStatus.RUNNING) for n in range(9)))
+        assert faces.calls_texts(calls)[6:] == [("and", "3 more calls")]
+
+    def test_stand_in_the_line_of_their_run(self):
+        out = Console(file=io.StringIO(), width=80)
+        one = watched(state=State.RUNNING, counts={"jobs": 2, "running": 2})
+        one.calls = self.calls(("align", 0, JobStatus.RUNNING))
+        with faces.Progress(out, [one]) as face:
+            face.progress([one], NOW)
+        assert out.file.getvalue().endswith("0/2 jobs, 1 min 30 s, align 0/1, 1 running\n")
+
+
 class TestTheEnding:
     def test_names_each_drop_its_end_and_why(self):
         failed = watched(
