@@ -191,6 +191,8 @@ def test_names_are_matched_however_their_accents_are_encoded() -> None:
             'Did you mean "data/ref.fa"?',
             True,
         ),
+        ("data", 'inputs.json:2  "w.ref" names "data", a folder of the bundle; a file was expected',
+         True),
         ("/home/me/x.vcf",
          'inputs.json:2  "w.ref" names "/home/me/x.vcf", which is neither on S3 nor in the bundle',
          True),

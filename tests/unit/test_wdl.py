@@ -114,6 +114,10 @@ def test_a_file_with_nothing_to_run_is_an_error(main: str, sentence: str) -> Non
             'A closing "}" may be missing above.',
         ),
         (
+            "version 1.0\ntask t {\n  command <<< echo\n}\n",
+            3, 14, "the file ends too early; something in it is not closed", "",
+        ),
+        (
             'version 1.0\nworkflow w {\n  String x = "abc\n}\n',
             3, 15, "the file ends, but a string or command is not closed", "",
         ),

@@ -209,9 +209,12 @@ def _against(bundle: Bundle, given: FileValue, *, in_bundle: bool) -> Iterator[F
     elif given.directory and in_bundle:
         message = f"{name} is a Directory within the bundle; only files are carried to S3"
         advice = "Give an s3:// URI, or take an Array[File]."
+    elif in_bundle:
+        message = f'{name} names "{value}", a folder of the bundle; a file was expected'
     else:
         guess = did_you_mean(value, bundle.entries, parts="/")
         message = f'{name} names "{value}", which is neither on S3 nor in the bundle{guess}'
+        advice = "" if guess else _WANTED
     file, line = bundle.place_of(given.key, *given.path[1:])
     yield Finding(
         rule="file-input", message=message, file=file, line=line, severity=error, advice=advice

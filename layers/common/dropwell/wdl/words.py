@@ -87,6 +87,8 @@ def grammar_finding(path: str, text: str, pos: Any, cause: Any) -> Finding:
         message = f"{found}, but a string or command is not closed"
     elif found == "the file ends" and "RBRACE" in names:
         message = "the file ends before all that it opens is closed"
+    elif found == "the file ends" and not expected:
+        message = "the file ends too early; something in it is not closed"
     else:
         message = f"{found} where {f'{expected} was expected' if expected else 'it makes no sense'}"
     top_level = re.match(r"\s*(?:task|workflow|struct|import)\b", line)
