@@ -211,6 +211,15 @@ class TestFaults:
         with pytest.raises(Superseded):
             table.write(put(ONE))
 
+    @pytest.mark.parametrize(
+        "code", ["ThrottlingException", "ProvisionedThroughputExceededException"]
+    )
+    def test_a_table_short_of_breath_is_written_to_another_time(self, stubbed, code):
+        table, stub = stubbed
+        stub.add_client_error("put_item", service_error_code=code)
+        with pytest.raises(TryAgain, match=code):
+            table.write(put(ONE))
+
     def test_keys_that_were_not_answered_are_asked_for_again(self, stubbed):
         table, stub = stubbed
 

@@ -20,6 +20,12 @@ INDEX = "due"
 TRANSACTION_LIMIT = 100
 _GET_LIMIT = 100
 _LOST = {"ConditionalCheckFailedException", "TransactionConflictException"}
+_SHORT_OF_BREATH = {
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "InternalServerError",
+}
 _LOST_REASONS = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
@@ -210,6 +216,8 @@ def _translated(error: ClientError) -> Exception:
     code = error.response["Error"]["Code"]
     if code in _LOST:
         return Superseded(code)
+    if code in _SHORT_OF_BREATH:
+        return TryAgain(f"{code}: {error.response['Error'].get('Message', '')}")
     if code == "TransactionCanceledException":
         reasons: Any = error.response.get("CancellationReasons", [])
         if any(reason.get("Code") in _LOST_REASONS for reason in reasons):
