@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 _PREFIX = "Error(s): "
 _AUX_PREFIX = "workflowInputs_"
@@ -34,6 +33,7 @@ _PLAIN_PARTS = {
 }
 _OBJECT_OPTIONS = ("default_runtime_attributes", "google_labels")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _JAVA_PROTOCOLS = ("http", "https", "ftp", "file", "jar", "mailto")
 
 
@@ -190,11 +190,11 @@ def _url_problems(url: str) -> list[str]:
             f"Invalid workflow url: url has length {len(url)}, "
             f"longer than the maximum allowed {_MAX_URL} characters"
         ]
-    scheme = urlsplit(url).scheme
-    if not scheme:
+    match = _PROTOCOL.match(url.strip())
+    if match is None:
         return [f"Error while validating workflow url: no protocol: {url}"]
-    if scheme not in _JAVA_PROTOCOLS:
-        return [f"Error while validating workflow url: unknown protocol: {scheme}"]
+    if (protocol := match[1].lower()) not in _JAVA_PROTOCOLS:
+        return [f"Error while validating workflow url: unknown protocol: {protocol}"]
     return []
 
 

@@ -19,7 +19,7 @@ from .conftest import Cromwell, Start
 schema = schemathesis.openapi.from_dict(openapi.document())
 schema.config.phases.coverage.enabled = False  # ten times as many requests
 bounded = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,

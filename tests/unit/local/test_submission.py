@@ -44,6 +44,10 @@ def parts(**given: str) -> dict[str, bytes]:
             "Error(s): Error while validating workflow url: unknown protocol: htpps",
         ),
         (
+            {"workflowUrl": "//[x/y.wdl"},
+            "Error(s): Error while validating workflow url: no protocol: //[x/y.wdl",
+        ),
+        (
             {"workflowUrl": "https://" + "x" * 1993},
             "Error(s): Invalid workflow url: url has length 2001, longer than the maximum "
             "allowed 2000 characters",
@@ -120,6 +124,16 @@ def test_inputs_that_are_neither_json_nor_yaml_are_shown_back(text: str) -> None
 
     start = f"Error(s): Input file is not a valid yaml or json. Inputs data: '{text}'. Error: "
     assert str(refusal.value).startswith(start)
+
+
+def test_a_url_that_no_host_could_have_is_taken_all_the_same() -> None:
+    assert read(parts(workflowUrl="http://[")).url == "http://["
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 50_000, "{a: " * 5_000, "&a [*a]", "? [a, b]\n: 1"])
+def test_inputs_that_json_cannot_hold_are_refused_not_choked_on(text: str) -> None:
+    with pytest.raises(Rejected, match=r"^Error\(s\): "):
+        read(parts(**SOURCE, workflowInputs=text))
 
 
 def test_a_batch_has_a_workflow_for_each_element_of_its_inputs() -> None:
