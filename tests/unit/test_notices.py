@@ -111,9 +111,9 @@ SCENES = {
         ended_at=0,
         calls_total=None,
         warnings=(
-            'options.json:3  "read_from_cahce" is no option that Cromwell knows. '
+            'options.json:3  the option "read_from_cahce" is not known. '
             'Did you mean "read_from_cache"?',
-            "the same bytes are running already as wgs-0411",
+            "the same bundle already runs as wgs-0411 (0f6e2b1a-3c55-5d10-8a86-5a7f4f0f9b21)",
         ),
     ),
     "accepted-waiting": replace(
