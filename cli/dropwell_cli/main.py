@@ -13,6 +13,7 @@ import typer
 
 from dropwell_cli import Failure
 from dropwell_cli.places import STACK_VARIABLE, WORK_VARIABLE
+from dropwell_local.engine.sandbox import Isolation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,6 +126,10 @@ def up(
             help="Be cruel: such as seed=7,duplicate=0.2,lose=0.1,spot=1; see docs/chaos.md.",
         ),
     ] = "",
+    isolation: Annotated[
+        Isolation,
+        typer.Option("--isolation", help="Keep tasks apart from this machine, by bubblewrap."),
+    ] = Isolation.AUTO,
 ) -> None:
     """Start the local stack, until Ctrl-C."""
     from dropwell_cli import faces
@@ -132,7 +137,7 @@ def up(
     from dropwell_cli.sessions import checked_chaos
     from dropwell_local.stack import DEFAULT_WORK, local_stack
 
-    cromwell = {"chaos": checked_chaos(chaos, cromwell_url)}
+    cromwell = {"chaos": checked_chaos(chaos, cromwell_url), "isolation": isolation.value}
     out = faces.console()
     with (
         suppress(KeyboardInterrupt),

@@ -32,6 +32,7 @@ from dropwell_local.emulator import (
     environment_of_owner,
     running_emulator,
 )
+from dropwell_local.engine import sandbox
 from dropwell_local.ports import LOOPBACK, ReservedPort
 
 DEFAULT_WORK = Path.home() / ".dropwell"
@@ -186,7 +187,6 @@ def local_stack(
             )
         )
         if cromwell_url is None:
-            say("Starting the local Cromwell")
             settings = Settings(
                 data=folder / "cromwell",
                 root=f"s3://{outputs['WorkflowBucket']}/cromwell-execution",
@@ -196,6 +196,8 @@ def local_stack(
                 account=ACCOUNT,
                 **(cromwell or {}),
             )
+            # Not in words of its own: whoever tries a pipeline is to know what it may touch.
+            say(f"Starting the local Cromwell; tasks {sandbox.find(settings.isolation)}")
             server = LocalCromwell(settings, env=environment_of_owner(url))
             cromwell_url = running.enter_context(server).url
 

@@ -22,6 +22,7 @@ from dropwell_local.cromwell.events import LOG_GROUP, Outbox
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import Store, Workflow
 from dropwell_local.engine import processes
+from dropwell_local.engine.sandbox import Sandbox
 
 _LINE_LIMIT = 256 << 20
 _HOST_LOST = "Host EC2 (instance i-0d0e11) terminated."
@@ -38,6 +39,7 @@ class Shared:
     scheduler: batch.Scheduler
     records: batch.Records
     chaos: Dial
+    sandbox: Sandbox
     engine_pids: set[int] = field(default_factory=set)
 
 
@@ -85,6 +87,7 @@ class Engine:
                 "dropwell_local.engine.run",
                 str(theirs.fileno()),
                 str(directory),
+                shared.sandbox.bwrap,
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

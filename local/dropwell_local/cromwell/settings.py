@@ -39,6 +39,8 @@ class Settings:
         How long Batch knows a job that has ended (AWS: seven days at least).
     chaos : str
         Cruelties to begin with, as `chaos.parse` reads them; empty, none.
+    isolation : str
+        Whether tasks run in bubblewrap: ``auto``, where it works; ``bubblewrap``; ``none``.
     tags : bool
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     max_request_mib : int
@@ -75,6 +77,7 @@ class Settings:
     )
     job_memory: float = 7 * 86400.0
     chaos: str = ""
+    isolation: str = "auto"
     tags: bool = True
     max_request_mib: int = 64
     max_metadata_rows: int = 1_000_000
@@ -114,6 +117,7 @@ _PLAIN: dict[str, type] = {
     "memory_mib": int,
     "job_memory": float,
     "chaos": str,
+    "isolation": str,
     "max_request_mib": int,
     "max_metadata_rows": int,
     "shutdown_notice": float,

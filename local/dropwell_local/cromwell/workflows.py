@@ -19,6 +19,7 @@ from dropwell_local.cromwell.events import Outbox
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import TERMINAL, Store, Workflow
 from dropwell_local.cromwell.submission import Submission
+from dropwell_local.engine import sandbox
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,10 @@ class Workflows:
         scheduler = batch.Scheduler(settings.vcpus, settings.memory_mib)
         self.records = batch.Records(settings.job_memory)
         self.chaos = Dial(chaos.parse(settings.chaos))
-        self._shared = Shared(settings, store, outbox, scheduler, self.records, self.chaos)
+        kept_apart = sandbox.find(settings.isolation)
+        self._shared = Shared(
+            settings, store, outbox, scheduler, self.records, self.chaos, kept_apart
+        )
         self._engines: dict[str, Engine] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False

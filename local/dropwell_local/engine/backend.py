@@ -16,7 +16,7 @@ import WDL
 from WDL.runtime.error import Terminated
 from WDL.runtime.task_container import TaskContainer
 
-from dropwell_local.engine import endings, layout, processes, scripts, store
+from dropwell_local.engine import endings, layout, processes, sandbox, scripts, store
 from dropwell_local.engine.attempts import Asked, Attempt
 from dropwell_local.engine.session import Session, current
 
@@ -227,8 +227,12 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         return int(text) if text.isdigit() else 0
 
     def _argv(self) -> list[str]:
-        """Return what runs the script; a sandbox around bash would be put here."""
-        return ["/bin/bash", str(Path(self.host_dir) / "script")]
+        """Return what runs the script, in a sandbox if there is one."""
+        plain = ["/bin/bash", str(Path(self.host_dir) / "script")]
+        bwrap = self.session.bwrap
+        if not bwrap:
+            return plain
+        return sandbox.command_line(bwrap, folder=Path(self.host_dir), argv=plain)
 
 
 def _host_environment() -> dict[str, str]:

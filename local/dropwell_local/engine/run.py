@@ -44,18 +44,21 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 _RUNTIME_DEFAULTS = {"docker": "ubuntu:22.04", "cpu": 1, "memory": "2 GB"}
 
 
-def main(fd: int, directory: Path) -> None:
+def main(fd: int, directory: Path, bwrap: str) -> None:
     """Run what `directory` holds and tell the server over `fd`.
 
     ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
-    ``workflow_url``; beside it lie ``main.wdl`` and perhaps ``imports.zip``.
+    ``workflow_url``; beside it lie ``main.wdl`` and perhaps ``imports.zip``. `bwrap` is the
+    program that keeps tasks apart, or empty.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each running task holds log files
     processes.adopt_strays()
     wire = Wire(socket.socket(fileno=fd), on_lost=_lost)
     what = json.loads((directory / "run.json").read_text())
-    session = Session(what["id"], what["root"], what["script_url"], directory, what["labels"], wire)
+    session = Session(
+        what["id"], what["root"], what["script_url"], directory, what["labels"], wire, bwrap
+    )
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     status, problems = _run(directory, what)
@@ -160,4 +163,4 @@ def _sayings(error: BaseException, directory: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -54,6 +54,8 @@ class Session:
         Of the run; they become tags.
     wire : Wire
         To the server.
+    bwrap : str
+        The program that keeps tasks apart from this machine; empty, none does.
     """
 
     run_id: str
@@ -62,6 +64,7 @@ class Session:
     directory: Path
     labels: dict[str, str]
     wire: Wire
+    bwrap: str = ""
     run: Holder | None = None
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)

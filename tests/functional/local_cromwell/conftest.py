@@ -136,6 +136,7 @@ def start(emulator: str, objects: Any) -> Start:
 
     def start(data: Path, **settings: Any) -> LocalCromwell:
         quick = {"launch_interval": 0.05, "visibility_lag": 0.0, "poll_lag": 0.1}
+        quick["isolation"] = "none"  # what is installed here is to change nothing
         return LocalCromwell(
             Settings(
                 data=data,
