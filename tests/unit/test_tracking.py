@@ -267,6 +267,20 @@ class TestAPoll:
             ask(lab)
         assert read(lab).due_at == lab.world.now + 60
 
+    def test_leaves_an_end_to_the_poll_that_began_on_it_first(self, lab, due):
+        due("Succeeded")
+        asked = []
+
+        def outputs(run_id):
+            asked.append(run_id)
+            raise CromwellAway("Cromwell did not answer within 30 s.")
+
+        lab.cromwell.outputs = outputs
+        meanwhile(lab.table, lambda: ask(lab))
+        ask(lab)
+        assert asked == [RUN_ID]
+        assert read(lab).endings == 1
+
     def test_that_runs_out_of_time_leaves_the_rest_due(self, lab):
         for number in range(3):
             now = lab.world.now

@@ -193,7 +193,7 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
     """
 
     def begun(known: Run) -> Run | None:
-        if known.state.terminal:
+        if known.state.terminal or known.due_at > now:  # another is at it
             return None
         return replace(known, endings=known.endings + 1).due(Due.POLL, now + _AT_LENGTH)
 
