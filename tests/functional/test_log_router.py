@@ -535,6 +535,16 @@ class TestTheEndOfAFailedRun:
         assert "Error: no reads" in mail.body
         assert "return code 3" in mail.body
 
+    def test_keeps_the_cause_with_the_run_and_its_status(self, cloud, event, ended, left, failed):
+        ended(State.EXECUTOR_ERROR)
+        left("call-CallVariants", "CallVariants", "3\n", stderr="Error: no reads\n")
+        cloud.router(event("rc_created"))
+        failed("batch_failed")
+        cloud.stream(event("table_notice_inserted"))
+        assert cloud.run().cause == "TASK_ERROR"
+        page = cloud.inbox.read(cloud.run().folder + "status.json", limit=9999)
+        assert json.loads(page)["cause"] == "TASK_ERROR"
+
     def test_waits_for_the_summaries_it_is_to_tell(self, cloud, event, ended, counted, summaries):
         ended(State.EXECUTOR_ERROR)
         cloud.watcher(event("batch_failed"))

@@ -24,6 +24,7 @@ from dropwell.mails import Mail, blocked_mail, mail
 from dropwell.notices import Detail, Facts, Group, Kind, attributes, event
 from dropwell.ports import Bucket, Bus, Queue, Table, Topic
 from dropwell.records import CALL, JOB, NOTICE, Item, Key, Update
+from dropwell.reports import status_page
 from dropwell.runs import Run, State
 from dropwell.summaries import CallSummary
 
@@ -109,7 +110,7 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
     facts = _facts(kind, notice, run, seen, voice.inbox)
     _say(facts, voice)
     if kind is Kind.ENDED and facts.cause:
-        _remember_cause(run, facts.cause.value, voice.table)
+        _remember_cause(run, facts.cause.value, voice)
     _mark(key, claimed, voice.table, said_at=now)
     return Told.SAID
 
@@ -182,13 +183,15 @@ def _mark(key: Key, notice: Item, table: Table, **said: int) -> None:
         return
 
 
-def _remember_cause(run: Run, cause: str, table: Table) -> None:
-    """Keep the cause that was told with the run, for those who list runs."""
+def _remember_cause(run: Run, cause: str, voice: Voice) -> None:
+    """Keep the cause that was told with the run, for those who list runs or read its status."""
 
     def named(known: Run) -> Run | None:
         return replace(known, cause=cause) if known.cause != cause else None
 
-    ledger.change(table, run, named)
+    run, changed = ledger.change(voice.table, run, named)
+    if changed:
+        voice.inbox.put(run.folder + "status.json", status_page(run))
 
 
 # What has been seen of a run's calls
