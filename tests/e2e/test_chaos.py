@@ -31,10 +31,13 @@ def test_every_run_ends_in_the_right_state_told_once(stack: LocalStack, seed: in
 
 
 def test_the_functions_ask_the_local_batch(stack: LocalStack) -> None:
+    watcher = stack.outputs["StatusWatcherFunction"]
+    stack.client("lambda").invoke(FunctionName=watcher, Payload=b"{}")  # a sweep
     asked = set()
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             environment = process.environ()
-            if "AWS_LAMBDA_FUNCTION_NAME" in environment:
+            ours = environment.get("AWS_ENDPOINT_URL") == stack.url
+            if ours and "AWS_LAMBDA_FUNCTION_NAME" in environment:
                 asked.add(environment.get("AWS_ENDPOINT_URL_BATCH"))
     assert asked == {stack.cromwell_url}
