@@ -95,6 +95,18 @@ Bundles = Annotated[
 Named = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its name.")
 ]
+Chaos = Annotated[
+    str,
+    typer.Option(
+        "--chaos",
+        metavar="WORDS",
+        help="Be cruel: such as seed=7,duplicate=0.2,lose=0.1,spot=1; see docs/chaos.md.",
+    ),
+]
+Isolate = Annotated[
+    Isolation,
+    typer.Option("--isolation", help="Keep tasks apart from this machine, by bubblewrap."),
+]
 OfProject = Annotated[
     str, typer.Option("--project", metavar="P", help="Only runs of this project.")
 ]
@@ -110,7 +122,11 @@ Labels = Annotated[
 
 
 @local_app.command(
-    epilog=_examples("local up", "local up --cromwell-url https://cromwell.internal")
+    epilog=_examples(
+        "local up",
+        "local up --cromwell-url https://cromwell.internal",
+        "local up --chaos seed=7,duplicate=0.5,spot=0.2",
+    )
 )
 def up(
     work: Work = None,
@@ -118,18 +134,8 @@ def up(
         str | None,
         typer.Option("--cromwell-url", metavar="URL", help="Use this Cromwell, not the local one."),
     ] = None,
-    chaos: Annotated[
-        str,
-        typer.Option(
-            "--chaos",
-            metavar="WORDS",
-            help="Be cruel: such as seed=7,duplicate=0.2,lose=0.1,spot=1; see docs/chaos.md.",
-        ),
-    ] = "",
-    isolation: Annotated[
-        Isolation,
-        typer.Option("--isolation", help="Keep tasks apart from this machine, by bubblewrap."),
-    ] = Isolation.AUTO,
+    chaos: Chaos = "",
+    isolation: Isolate = Isolation.AUTO,
 ) -> None:
     """Start the local stack, until Ctrl-C."""
     from dropwell_cli import faces
@@ -166,7 +172,11 @@ def _tell_mails(out: Console, stack: LocalStack) -> None:
 
 @local_app.command(
     name="run",
-    epilog=_examples("local run examples/hello", "local run wgs.zip other.tar.gz --json"),
+    epilog=_examples(
+        "local run examples/hello",
+        "local run wgs.zip other.tar.gz --json",
+        "local run wgs.zip --chaos oom=0.2",
+    ),
 )
 def run_here(
     bundles: Bundles,
@@ -174,6 +184,8 @@ def run_here(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="Stop looking after so long.")
     ] = 3600,
+    chaos: Chaos = "",
+    isolation: Isolate = Isolation.AUTO,
     as_json: Json = False,
     work: Work = None,
 ) -> None:
@@ -188,15 +200,25 @@ def run_here(
     _check_project(project)
     parcels = [packed(bundle) for bundle in bundles]
     out = faces.console(error=as_json)
-    outcome, _ = _through(parcels, project=project, timeout=timeout, work=work, out=out)
+    outcome, _ = _through(
+        parcels,
+        project=project,
+        timeout=timeout,
+        work=work,
+        chaos=chaos,
+        isolation=isolation,
+        out=out,
+    )
     if as_json:
         for result in outcome.results:
             faces.say_json_line(result)
     raise typer.Exit(0 if outcome.all_complete else 1)
 
 
-@local_app.command()
-def demo(work: Work = None) -> None:
+@local_app.command(
+    epilog=_examples("local demo", "local demo --chaos seed=7,duplicate=0.5,lose=0.1")
+)
+def demo(chaos: Chaos = "", isolation: Isolate = Isolation.AUTO, work: Work = None) -> None:
     """Drop five examples, and see them end.
 
     Three complete, one fails and one is rejected; ends with 0 if they do.
@@ -207,7 +229,15 @@ def demo(work: Work = None) -> None:
     out = faces.console()
     out.print("Five bundles are dropped into an inbox on this machine:\n")
     faces.examples(out, EXAMPLES)
-    outcome, _ = _through(parcels(), project="demo", timeout=600, work=work, out=out)
+    outcome, _ = _through(
+        parcels(),
+        project="demo",
+        timeout=600,
+        work=work,
+        chaos=chaos,
+        isolation=isolation,
+        out=out,
+    )
     wrong = [
         example.folder
         for example, result in zip(EXAMPLES, outcome.results, strict=True)
@@ -221,16 +251,24 @@ def demo(work: Work = None) -> None:
 
 
 def _through(
-    parcels: Sequence[Parcel], *, project: str, timeout: float, work: Path | None, out: Console
+    parcels: Sequence[Parcel],
+    *,
+    project: str,
+    timeout: float,
+    work: Path | None,
+    chaos: str,
+    isolation: Isolation,
+    out: Console,
 ) -> tuple[Outcome, Session]:
     """Drop parcels into the local stack and follow them to the end, saying where everything is."""
     from dropwell_cli import faces
-    from dropwell_cli.sessions import local_session, run_through
+    from dropwell_cli.sessions import checked_chaos, local_session, run_through
 
+    chaos = checked_chaos(chaos)
     dropped: list[Watched] = []
     session: Session | None = None
     try:
-        with local_session(work, out) as session:
+        with local_session(work, out, chaos=chaos, isolation=isolation) as session:
             outcome = run_through(
                 session.place,
                 parcels,

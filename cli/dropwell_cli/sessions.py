@@ -16,6 +16,7 @@ from dropwell_cli.faces import Progress, steps
 from dropwell_cli.following import Watched, follow, result
 from dropwell_cli.packing import Parcel
 from dropwell_cli.places import Place, local_place
+from dropwell_local.engine.sandbox import Isolation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,13 +42,26 @@ class Session:
 
 
 @contextmanager
-def local_session(work: Path | None, out: Console) -> Iterator[Session]:
+def local_session(
+    work: Path | None,
+    out: Console,
+    *,
+    chaos: str = "",
+    isolation: Isolation = Isolation.AUTO,
+) -> Iterator[Session]:
     """Give the running local stack, or run one while the block does.
+
+    Parameters
+    ----------
+    chaos, isolation
+        How the one that is started is to be. One that runs is as it is.
 
     Raises
     ------
     LocalFailure
         It could not be started.
+    Failure
+        One runs, and something is asked of how it is started.
     """
     from dropwell_local.stack import DEFAULT_WORK, LocalStack, NotRunning, local_stack
 
@@ -56,15 +70,23 @@ def local_session(work: Path | None, out: Console) -> Iterator[Session]:
         running: LocalStack | None = LocalStack.found(folder)
     except NotRunning:
         running = None
+    asked = {"--chaos": bool(chaos), "--isolation": isolation is not Isolation.AUTO}
+    if running and any(asked.values()):
+        given = " and ".join(option for option, is_asked in asked.items() if is_asked)
+        raise Failure(
+            f"A local stack runs in {folder} already, and {given} would say how to start one."
+            " Leave it out, stop that stack with Ctrl-C, or give another folder as --work."
+        )
     if running:
         yield Session(stack=running, place=local_place(running, work), ours=False)
         return
-    with steps(out) as step, local_stack(folder, say=step.begin) as stack:
+    cromwell = {"chaos": chaos, "isolation": isolation.value}
+    with steps(out) as step, local_stack(folder, cromwell=cromwell, say=step.begin) as stack:
         step.done()
         yield Session(stack=stack, place=local_place(stack, work), ours=True)
 
 
-def checked_chaos(words: str, cromwell_url: str | None) -> str:
+def checked_chaos(words: str, cromwell_url: str | None = None) -> str:
     """Return a description of chaos if there is one that can be followed.
 
     Raises

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+import boto3
 import pytest
 
 from dropwell.runs import Run, State
-from dropwell_cli import sessions
+from dropwell_cli import faces, sessions
 from dropwell_cli.following import Watched
 from dropwell_cli.reading import Standing
 from dropwell_cli.sessions import Outcome, Session
-from tests.functional.conftest import DROPPED_AT, RUN_ID
+from dropwell_local import stack as stacks
+from dropwell_local.engine.sandbox import Isolation
+from tests.functional.conftest import DROPPED_AT, INBOX, RUN_ID, WORKFLOWS
+
+OUTPUTS = {"Table": "table", "InboxBucket": INBOX, "WorkflowBucket": WORKFLOWS}
 
 FIVE = (
     (State.COMPLETE, None),
@@ -36,6 +41,7 @@ class Stage:
     ours: bool = True
     in_time: bool = True
     interrupted: bool = False
+    asked: dict = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -43,7 +49,8 @@ def stage(monkeypatch, place, tmp_path):
     stage = Stage()
 
     @contextmanager
-    def local_session(work, out):
+    def local_session(work, out, **asked):
+        stage.asked = asked
         stack = SimpleNamespace(folder=tmp_path / "session")
         yield Session(stack=stack, place=place, ours=stage.ours)
 
@@ -136,6 +143,76 @@ class TestLocalRun:
     def test_starts_nothing_for_a_bundle_that_is_not_there(self, dropwell, stage, hello):
         ended = dropwell("local", "run", hello, "nosuch.zip")
         assert (ended.code, ended.error) == (1, "nosuch.zip is not there.\n")
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """What local stacks were started with, and one that stands for each."""
+    started = []
+
+    @contextmanager
+    def local_stack(work, *, cromwell, say):
+        started.append(cromwell)
+        yield SimpleNamespace(client=boto3.client, outputs=OUTPUTS, mails=list)
+
+    monkeypatch.setattr(stacks, "local_stack", local_stack)
+    return started
+
+
+@pytest.fixture
+def running(monkeypatch):
+    """A local stack that runs."""
+    stack = SimpleNamespace(client=boto3.client, outputs=OUTPUTS, mails=list)
+    monkeypatch.setattr(stacks.LocalStack, "found", lambda work: stack)
+
+
+class TestHowTheStackIsStarted:
+    @pytest.mark.parametrize("command", [("run", "examples/hello"), ("demo",)])
+    def test_is_asked_of_the_session(self, dropwell, stage, command):
+        stage.ends = FIVE if command == ("demo",) else stage.ends
+        dropwell("local", *command, "--chaos", "oom=0.5", "--isolation", "none")
+        assert stage.asked == {"chaos": "seed=0,oom=0.5:1", "isolation": Isolation.NONE}
+
+    @pytest.mark.parametrize("command", [("up",), ("run", "examples/hello"), ("demo",)])
+    def test_is_checked_before_anything_is(self, dropwell, started, command):
+        ended = dropwell("local", *command, "--chaos", "lose=2")
+        told = "--chaos: lose=2: the share that it happens to is from 0 to 1."
+        assert (ended.code, ended.error.strip(), started) == (1, told, [])
+
+    @pytest.mark.parametrize("command", [("up",), ("run", "examples/hello"), ("demo",)])
+    def test_is_shown_by_the_examples_of_each_help(self, dropwell, command):
+        told = dropwell("local", command[0], "--help").out
+        assert "--isolation <auto|bubblewrap|none>" in " ".join(told.split())
+        assert f"  dropwell local {command[0]}" in told.partition("Examples:")[2]
+        assert " --chaos " in told.partition("Examples:")[2]
+
+    def test_reaches_the_stack(self, cloud, started, tmp_path):
+        session = sessions.local_session(
+            tmp_path, faces.console(), chaos="seed=0,oom=1:1", isolation=Isolation.NONE
+        )
+        with session as given:
+            assert given.ours
+        assert started == [{"chaos": "seed=0,oom=1:1", "isolation": "none"}]
+
+    def test_is_nothing_to_a_stack_that_runs_where_nothing_is_asked(
+        self, cloud, started, running, tmp_path
+    ):
+        with sessions.local_session(tmp_path, faces.console()) as given:
+            assert not given.ours
+        assert started == []
+
+    @pytest.mark.parametrize(
+        ("words", "named"),
+        [
+            (("--chaos", "oom=1"), "--chaos"),
+            (("--isolation", "none"), "--isolation"),
+            (("--chaos", "oom=1", "--isolation", "none"), "--chaos and --isolation"),
+        ],
+    )
+    def test_is_refused_where_a_stack_runs(self, dropwell, running, hello, words, named):
+        ended = dropwell("local", "run", hello, *words)
+        assert ended.code == 1
+        assert f"already, and {named} would say how to start one" in " ".join(ended.error.split())
 
 
 class TestTheDemonstration:
