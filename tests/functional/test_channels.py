@@ -135,3 +135,10 @@ class TestBatchsRecords:
     def test_of_jobs_that_are_forgotten_hold_nothing(self, cloud):
         assert Jobs(client("batch")).describe(["189b25f0-c758-5686-bde6-fb4cfe333295"]) == {}
         assert Jobs(client("batch")).describe([]) == {}
+
+    def test_that_cannot_be_had_now_are_asked_for_again(self):
+        batch = boto3.client("batch")
+        with Stubber(batch) as stub:
+            stub.add_client_error("describe_jobs", "TooManyRequestsException", "Rate exceeded")
+            with pytest.raises(TryAgain, match="does not describe jobs: .*Rate exceeded"):
+                Jobs(batch).describe(["job-1"])

@@ -97,6 +97,7 @@ class Lab:
     tagged: bool = True
     copies: int = 1
     spread: int = 0
+    lost: float = 0.0
     plans: dict[str, tuple[Sequence[Job], str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ class Lab:
         self.inbox = MemoryBucket(world, "inbox")
         self.workflows = MemoryBucket(world, "workflows")
         self.cromwell = MemoryCromwell(world)
+        self.batch = MemoryJobs()
         self.mails, self.bus = MemoryTopic(world), MemoryBus(world)
         queues = {name: MemoryQueue(world, name) for name in ("drops", "sightings", "diagnoses")}
         self.desk = Desk(
@@ -121,7 +123,7 @@ class Lab:
             inbox=self.inbox,
             scripts=self.workflows,
             cromwell=self.cromwell,
-            jobs=MemoryJobs(),
+            jobs=self.batch,
             wakeups=queues["sightings"],
             diagnoses=queues["diagnoses"],
             drops=queues["drops"],
@@ -240,6 +242,8 @@ class Lab:
                 self.workflows.objects[key] = {"v1": body}
                 if key.endswith("-rc.txt"):
                     self._tell("diagnoses", key)
+            case ("job", seen):
+                self.batch.known[seen.job_id] = seen
             case ("failed", run_id, call):
                 self.cromwell.failed.setdefault(run_id, []).append(call)
 
@@ -274,7 +278,9 @@ class Lab:
             )
             if ended:
                 self._leave_files(job, root, at)
-            self._tell("sightings", seen, at)
+            self.world.send("plant", ("job", seen), at)
+            if self.world.random.random() >= self.lost:
+                self._tell("sightings", seen, at)
             at += 11
         if job.failed and job.lasting:
             told = FailedCall(
@@ -282,6 +288,7 @@ class Lab:
                 call_id=call_id,
                 execution_status="Failed",
                 return_code=job.return_code,
+                job_id=job_id,
                 messages=(f"Job hello.{job.call}:NA:1 exited with return code {job.return_code}",),
             )
             self.world.send("plant", ("failed", run_id, told), at + 5)
@@ -323,6 +330,14 @@ class Lab:
     def notices(self, drop: Drop) -> list[str]:
         """Return the kinds of notice recorded for a drop."""
         return [i["sk"].removeprefix(NOTICE) for i in self.table.query(drop.run_id, NOTICE)]
+
+    def kept(self, *kinds: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the items of some kinds, but fingerprints that no failure has any more."""
+        return {
+            key: item
+            for key, item in self.table.items.items()
+            if key[1].startswith(kinds) and item.get("count") != 0
+        }
 
 
 def _root(run_id: str, job: Job) -> tuple[str, str]:

@@ -127,6 +127,10 @@ def consequences_of_news_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tracking, "_consequences", only_news)
 
 
+def asks_batch_of_no_lost_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(polling, "_hear_out", lambda run, failed, watch, now: None)
+
+
 MUTANTS: dict[str, Patch] = {
     "a run's write does not name the one it read": any_write_of(ledger, "put_run"),
     "a job's write does not name the rank it read": any_write_of(tracking, "put_job"),
@@ -142,6 +146,7 @@ MUTANTS: dict[str, Patch] = {
     "two may work on a drop at once": no_lease,
     "nothing is ever swept": sends_nothing_again,
     "what an earlier delivery left undone stays so": consequences_of_news_only,
+    "ends that no event told stay unknown": asks_batch_of_no_lost_end,
 }
 
 
@@ -172,12 +177,22 @@ def scenarios() -> None:
     _scenario_of_an_outage()
     _scenario_of_a_retry()
     _scenario_of_an_abort()
+    _scenario_of_lost_events()
 
 
 def _table(lab: Lab) -> str:
-    kinds = ("RUN", records.JOB, records.CALL, records.SIG)
-    kept = {key: item for key, item in lab.table.items.items() if key[1].startswith(kinds)}
+    kept = lab.kept("RUN", records.JOB, records.CALL, records.SIG)
     return same(kept, but=TIMING | {"waiting", "warnings"})
+
+
+def _scenario_of_lost_events() -> None:
+    """Lose all that Batch would tell, and hear of the failure all the same."""
+    lab = Lab(World(), lost=1.0)
+    drop = lab.drop()
+    lab.plan(drop, SCATTER, "Failed")
+    lab.settle()
+    assert counts(lab, drop.run_id) == {"jobs": 1, "failed": 1}
+    assert lab.mails.mails[-1][2]["cause"] == "TASK_ERROR"
 
 
 def _scenario_of_a_crowd() -> None:

@@ -10,6 +10,7 @@ import pytest
 from dropwell.blockages import WINDOW, Blockage
 from dropwell.records import COUNTS, JOB, recount
 from dropwell.runs import State
+from dropwell.telling import PATIENCE
 from tests.simulation.lab import Job, Lab
 from tests.simulation.world import MemoryBucket, World, same
 
@@ -31,8 +32,10 @@ TIMING = {
 }  # fmt: skip
 
 
-def lived(seed: int, *, copies: int = 1, spread: int = 0, interleave: float = 0.0) -> Lab:
-    lab = Lab(World(seed=seed, interleave=interleave), copies=copies, spread=spread)
+def lived(
+    seed: int, *, copies: int = 1, spread: int = 0, interleave: float = 0.0, lost: float = 0.0
+) -> Lab:
+    lab = Lab(World(seed=seed, interleave=interleave), copies=copies, spread=spread, lost=lost)
     drop = lab.drop()
     lab.plan(drop, SCATTER, "Failed")
     lab.settle()
@@ -60,11 +63,19 @@ def test_events_three_times_and_shuffled_end_in_the_same_table(seed):
     wild = lived(seed, copies=3, spread=400, interleave=0.2)
     kinds = ("RUN", COUNTS, JOB, "CALL#", "SIG#", "NOTICE#ended", "NOTICE#accepted")
 
-    def told(lab: Lab) -> str:
-        kept = {key: item for key, item in lab.table.items.items() if key[1].startswith(kinds)}
-        return same(kept, but=TIMING)
+    assert same(wild.kept(*kinds), but=TIMING) == same(calm.kept(*kinds), but=TIMING)
 
-    assert told(wild) == told(calm)
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_lost_events_did_not_tell_batch_is_asked(seed):
+    """And not after a while of waiting for what will never come: the run has ended."""
+    lab = lived(seed, lost=0.4 if seed else 1.0)
+    [run_id] = lab.cromwell.accepted
+    ended = lab.table.get((run_id, "NOTICE#ended"))
+    assert ended["said_at"] < ended["at"] + PATIENCE
+    assert lab.mails.mails[-1][2]["cause"] == "TASK_ERROR"
+    assert lab.table.get((run_id, COUNTS)).get("running", 0) == 0
+    assert recount(lab.table.query(run_id, JOB)) == counts(lab, run_id)
 
 
 @pytest.mark.parametrize("seed", range(60))

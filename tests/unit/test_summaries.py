@@ -112,7 +112,9 @@ BY_A_LATE_RC = summary(Evidence(return_code=1, rc_present=True, stderr="a\nb\nc\
 BY_A_SHORT_READ = summary(Evidence(return_code=1, rc_present=True, stderr="a\n"))
 BY_CACHE = replace(BY_A_SHORT_READ, cached=True)
 BY_NOBODY = summary(Evidence())
-ALL = (BY_RC, BY_BATCH, BY_ABSENCE, BY_LOG, BY_A_LATE_RC, BY_A_SHORT_READ, BY_CACHE, BY_NOBODY)
+BEFORE_THE_LOG = summary(Evidence(return_code=1, rc_present=True))
+BY_ITS_RC = (BY_RC, BY_A_LATE_RC, BY_A_SHORT_READ, BEFORE_THE_LOG)
+ALL = (*BY_ITS_RC, BY_BATCH, BY_ABSENCE, BY_LOG, BY_CACHE, BY_NOBODY)
 
 
 class TestBetter:
@@ -135,6 +137,10 @@ class TestBetter:
 
     def test_keeps_the_longer_reading_of_one_file(self):
         assert better(BY_A_SHORT_READ, BY_A_LATE_RC).tail == ("a", "b", "c")
+
+    def test_the_fingerprint_is_of_what_the_task_said_even_if_it_was_read_late(self):
+        both = better(BEFORE_THE_LOG, BY_A_LATE_RC)
+        assert both.signature == BY_A_LATE_RC.signature != BEFORE_THE_LOG.signature
 
     def test_a_second_telling_changes_nothing(self):
         assert all(better(one, one) == one for one in ALL)

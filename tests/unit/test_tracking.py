@@ -9,7 +9,7 @@ import pytest
 
 from dropwell import ledger, tracking
 from dropwell.calls import CallId
-from dropwell.errors import CromwellAway, Superseded, UnknownRun
+from dropwell.errors import CromwellAway, Superseded, TryAgain, UnknownRun
 from dropwell.jobs import JobStatus, Sighting
 from dropwell.polling import poll, sweep
 from dropwell.records import COUNTS, put_notice, recount
@@ -298,6 +298,29 @@ class TestAPoll:
         ledger.change(lab.table, run, lambda k: replace(k, suspect=True).due(Due.POLL, 1))
         track([seen(0, JobStatus.FAILED)], lab.watch, now=lab.world.now)
         assert read(lab).due_at == 1
+
+
+class TestARunThatEndedWhileEventsWereLost:
+    @pytest.fixture
+    def ended(self, lab, due):
+        """Have one job of two end unheard, in a run that has come to its end."""
+        due("Succeeded")
+        track([seen(0, JobStatus.SUCCEEDED), seen(1)], lab.watch, now=lab.world.now)
+        lab.batch.known["j1"] = seen(1, JobStatus.SUCCEEDED).sighting
+
+    def test_hears_from_batch_how_its_jobs_ended(self, lab, ended):
+        assert ask(lab) == 1
+        assert counts(lab) == {"jobs": 2, "succeeded": 2}
+
+    def test_ends_though_batch_does_not_answer(self, lab, ended):
+        lab.batch.describe = unanswered
+        assert ask(lab) == 1
+        assert read(lab).state is State.COMPLETE
+        assert counts(lab) == {"jobs": 2, "running": 1, "succeeded": 1}
+
+
+def unanswered(job_ids):
+    raise TryAgain("Batch does not describe jobs")
 
 
 def test_a_sweep_takes_no_more_than_it_is_told(lab):

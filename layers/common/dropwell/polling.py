@@ -7,24 +7,28 @@ the notice that tells of it, once everything the run leaves behind is saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dropwell import ledger
-from dropwell.errors import CromwellAway, DropwellError, Final, UnknownRun
+from dropwell.errors import CromwellAway, DropwellError, Final, TryAgain, UnknownRun
+from dropwell.jobs import JobStatus
 from dropwell.notices import Kind
 from dropwell.ports import FailedCall, Table
-from dropwell.records import COUNTS, live_jobs
+from dropwell.records import COUNTS, JOB, live_jobs
 from dropwell.reports import failed_calls_page, outputs_page, status_page
 from dropwell.runs import SELDOM, Due, Run, State, heard, next_poll
 from dropwell.submission import pass_on_abort
-from dropwell.tracking import DOUBT_EVERY, Watch
+from dropwell.tracking import DOUBT_EVERY, Heard, Watch, track
 
 _LOST_AFTER = 2
 _UNSEEN_AGAIN = 30
 _MOST_ENDINGS = 4
 _NOTICES_A_SECOND = 5
 """SNS suspends an address that is sent more than ten mails a second; the stream speaks as well."""
+
+_MOST_DESCRIBED = 1000
+"""Jobs that Batch is asked about when a run has ended: ten requests, a second or two."""
 
 _AT_LENGTH = 60
 """Seconds that asking for what a run leaves behind may take: the function's timeout."""
@@ -201,39 +205,73 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
     if not mine:
         return False
     ended = heard(run, status, now)
-    failures, untold = _save(run, ended.state if ended else run.state, watch)
+    left = _save(run, ended.state if ended else run.state, watch)
 
     def turned(known: Run) -> Run | None:
         news = heard(known, status, now)
         if news is None:
             return None
-        warnings = (*known.warnings, *untold)
-        return replace(news, failures=failures, warnings=warnings, suspect=False, endings=0).due(
-            None
-        )
+        warnings = (*known.warnings, *left.untold)
+        return replace(
+            news, failures=left.failures, warnings=warnings, suspect=False, endings=0
+        ).due(None)
 
     run, changed = ledger.change(watch.table, run, turned, notice=Kind.ENDED, now=now)
     watch.inbox.put(run.folder + "status.json", status_page(run))
+    _hear_out(run, left.calls, watch, now)
     return changed
 
 
-def _save(run: Run, state: State, watch: Watch) -> tuple[tuple[str, ...], list[str]]:
-    """Save outputs or failed calls; return why the run failed, and what Cromwell could not tell."""
-    cromwell, untold = watch.cromwell, list[str]()
+@dataclass(slots=True)
+class _Left:
+    """What a run leaves behind: why it failed, its failed calls, what Cromwell could not tell."""
+
+    failures: tuple[str, ...] = ()
+    calls: Sequence[FailedCall] = ()
+    untold: list[str] = field(default_factory=list)
+
+
+def _save(run: Run, state: State, watch: Watch) -> _Left:
+    """Save outputs or failed calls where people look, as far as Cromwell can tell them."""
+    cromwell, left = watch.cromwell, _Left()
     if run.endings > _MOST_ENDINGS:
         what = "the outputs" if state is State.COMPLETE else "which calls failed"
-        return (), [f"Cromwell could not tell {what}: it did not within {_AT_LENGTH} s"]
+        left.untold.append(f"Cromwell could not tell {what}: it did not within {_AT_LENGTH} s")
+        return left
     if state is State.COMPLETE:
-        outputs = _told(lambda: cromwell.outputs(run.run_id), "the outputs", untold)
+        outputs = _told(lambda: cromwell.outputs(run.run_id), "the outputs", left.untold)
         if outputs is not None:
             watch.inbox.put(run.folder + "outputs.json", outputs_page(outputs))
     if state is not State.EXECUTOR_ERROR:
-        return (), untold
-    calls = _told(lambda: cromwell.failed_jobs(run.run_id), "which calls failed", untold)
+        return left
+    calls = _told(lambda: cromwell.failed_jobs(run.run_id), "which calls failed", left.untold)
     if calls is not None:
         watch.inbox.put(run.folder + "failures/calls.json", failed_calls_page(calls))
-    failures = _told(lambda: cromwell.failures(run.run_id), "why the run failed", untold)
-    return _short(failures or ()) or _messages(calls or ()), untold
+        left.calls = calls
+    failures = _told(lambda: cromwell.failures(run.run_id), "why the run failed", left.untold)
+    left.failures = _short(failures or ()) or _messages(left.calls)
+    return left
+
+
+def _hear_out(run: Run, failed: Sequence[FailedCall], watch: Watch, now: int) -> None:
+    """Ask Batch how those jobs ended of whose end no event has told.
+
+    Events get lost, and what is said of the run waits for what is known of its
+    jobs. Done once its end is on record: nothing here may hold that up.
+    """
+    if not failed and live_jobs(watch.table.get((run.run_id, COUNTS)) or {}) <= 0:
+        return
+    ended = {
+        item["sk"].removeprefix(JOB): JobStatus(item["status"]).terminal
+        for item in watch.table.query(run.run_id, JOB)
+    }
+    ended |= {call.job_id: False for call in failed if call.job_id and call.job_id not in ended}
+    unheard = [job_id for job_id, known in ended.items() if not known][:_MOST_DESCRIBED]
+    try:
+        described = watch.jobs.describe(unheard) if unheard else {}
+        track([Heard(job_id, seen) for job_id, seen in described.items()], watch, now=now)
+    except TryAgain:
+        return  # what is said of the run waits its while, and then goes without
 
 
 _Answer = TypeVar("_Answer")

@@ -217,6 +217,8 @@ def _standing(summary: CallSummary) -> tuple[Any, ...]:
         -len(summary.evidence),
         summary.evidence,
         summary.why,
+        # One made before the log was there says nothing of what the task said.
+        summary.signature == signature(summary.cause, summary.call_id.call, ""),
         summary.signature,
     )
 

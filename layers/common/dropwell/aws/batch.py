@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from dropwell.aws.events import job_sighting_of_description
+from dropwell.errors import TryAgain
 from dropwell.jobs import Sighting
 
 if TYPE_CHECKING:
@@ -21,10 +24,19 @@ class Jobs:
         self._client = client
 
     def describe(self, job_ids: Sequence[str]) -> dict[str, Sighting]:
-        """Return what Batch says of those of the jobs that it still knows, by id."""
+        """Return what Batch says of those of the jobs that it still knows, by id.
+
+        Raises
+        ------
+        TryAgain
+            It does not say: throttled, away, or not for this role.
+        """
         found: dict[str, Sighting] = {}
         for start in range(0, len(job_ids), _LIMIT):
-            answer = self._client.describe_jobs(jobs=job_ids[start : start + _LIMIT])
+            try:
+                answer = self._client.describe_jobs(jobs=job_ids[start : start + _LIMIT])
+            except (BotoCoreError, ClientError) as error:
+                raise TryAgain(f"Batch does not describe jobs: {error}") from error
             for job in answer["jobs"]:
                 found[job["jobId"]] = job_sighting_of_description(dict(job))
         return found
