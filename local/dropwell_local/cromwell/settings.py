@@ -43,6 +43,11 @@ class Settings:
         Whether tasks run in bubblewrap: ``auto``, where it works; ``bubblewrap``; ``none``.
     tags : bool
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
+    callback : str
+        ``workflow-state-callback.endpoint``: where the end of every run is posted that names no
+        place of its own; empty, nowhere.
+    callback_pause : float
+        By which the pauses between tries to post it are multiplied.
     max_request_mib : int
         ``akka.http.server.parsing.max-content-length``.
     max_metadata_rows : int
@@ -79,6 +84,8 @@ class Settings:
     chaos: str = ""
     isolation: str = "auto"
     tags: bool = True
+    callback: str = ""
+    callback_pause: float = 1.0
     max_request_mib: int = 64
     max_metadata_rows: int = 1_000_000
     shutdown_notice: float = 0.0
@@ -118,6 +125,8 @@ _PLAIN: dict[str, type] = {
     "job_memory": float,
     "chaos": str,
     "isolation": str,
+    "callback": str,
+    "callback_pause": float,
     "max_request_mib": int,
     "max_metadata_rows": int,
     "shutdown_notice": float,

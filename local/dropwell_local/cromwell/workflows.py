@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dropwell_local.cromwell import batch, chaos
+from dropwell_local.cromwell import batch, callbacks, chaos
 from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
 from dropwell_local.cromwell.engines import Engine, Shared
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 10.0
 _SHORTEST_INTERVAL_S = 0.05
+_STATUS_LAG_S = 5.0
+"""How far the end that is posted may be ahead of the end that is shown (db-flush-rate)."""
 
 
 class InUse(Exception):
@@ -59,6 +62,7 @@ class Workflows:
         )
         self._engines: dict[str, Engine] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._callbacks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._cromwell_id = f"cromid-{uuid.uuid4().hex[:7]}"
 
@@ -77,6 +81,8 @@ class Workflows:
     async def stop(self) -> None:
         """End every engine with its tasks. What they ran is told at the next start."""
         self._stopping = True
+        for callback in self._callbacks:
+            callback.cancel()  # Cromwell, too, loses what is unsaid (WorkflowCallbackActor.scala)
         for engine in self._engines.values():
             engine.terminate()
         if self._tasks:
@@ -193,12 +199,35 @@ class Workflows:
             return
         await asyncio.sleep(self._settings.poll_lag)
         if self._aborting(engine.workflow_id):
-            self._end(engine.workflow_id, "Aborted", {})
+            await self._tell_and_end(engine.workflow_id, "Aborted", {})
         elif outcome.status:
-            self._end(engine.workflow_id, outcome.status, outcome.facts)
+            await self._tell_and_end(engine.workflow_id, outcome.status, outcome.facts)
         else:
             why = f"The workflow's engine ended unexpectedly (exit code {outcome.exit_code})."
-            self._end(engine.workflow_id, "Failed", {"failures": [_failure(why)]})
+            await self._tell_and_end(engine.workflow_id, "Failed", {"failures": [_failure(why)]})
+
+    async def _tell_and_end(self, workflow_id: str, status: str, facts: dict[str, Any]) -> None:
+        """End a workflow that ran: post it first, where somebody wants to hear, then show it."""
+        url = callbacks.address(self._options(workflow_id), self._settings.callback)
+        if url:
+            told = callbacks.message(workflow_id, status, facts)
+            callback = callbacks.Callback(url, told, scale=self._settings.callback_pause)
+            self._callbacks.add(self._go(self._call_back(workflow_id, callback)))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(callback.tried.wait(), _STATUS_LAG_S)
+        self._end(workflow_id, status, facts)
+
+    async def _call_back(self, workflow_id: str, callback: callbacks.Callback) -> None:
+        """Post a workflow's end and note in its metadata whether it was taken."""
+        successful = await callback.send()
+        noted = {"successful": successful, "url": callback.url, "timestamp": stamp()}
+        self._store.note(workflow_id, workflowCallback=noted)
+
+    def _options(self, workflow_id: str) -> dict[str, Any]:
+        workflow = self._store.get(workflow_id)
+        assert workflow is not None
+        options: dict[str, Any] = json.loads(workflow.facts["submittedFiles"]["options"])
+        return options
 
     def _aborting(self, workflow_id: str) -> bool:
         workflow = self._store.get(workflow_id)
@@ -210,13 +239,15 @@ class Workflows:
         facts = {**facts, "workflowProcessingEvents": [*events, self._event("Finished")]}
         self._store.end(workflow_id, status, stamp(), facts)
 
-    def _go(self, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _go(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._gone)
+        return task
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("the server lost a workflow", exc_info=task.exception())
 
