@@ -27,6 +27,8 @@ class Job:
     ----------
     retries : int
         How many attempts its retry strategy allows (``awsBatchRetryAttempts``).
+    evaluate_on_exit : list of dict
+        Which ends of an attempt its retry strategy tells apart (``awsBatchEvaluateOnExit``).
     timeout_s : int
         After how many seconds Batch ends an attempt; 0 is never (``jobTimeout``).
     past : list of dict
@@ -51,6 +53,7 @@ class Job:
     status_reason: str = ""
     log_stream: str = ""
     retries: int = 1
+    evaluate_on_exit: list[dict[str, str]] = field(default_factory=list)
     timeout_s: int = 0
     past: list[dict[str, Any]] = field(default_factory=list)
     terminated: bool = False
@@ -197,7 +200,10 @@ def description(job: Job, settings: Settings) -> dict[str, Any]:
             "createdAt": job.created_at,
             "startedAt": job.started_at,
             "stoppedAt": job.stopped_at,
-            "retryStrategy": {"attempts": max(1, job.retries), "evaluateOnExit": []},
+            "retryStrategy": {
+                "attempts": max(1, job.retries),
+                "evaluateOnExit": job.evaluate_on_exit,
+            },
             "dependsOn": [],
             "jobDefinition": definition_of(job, settings),
             "parameters": {},

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from dropwell_local.engine.retrying import MEMORY_KEYS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,12 @@ class Settings:
         Cruelties to begin with, as `chaos.parse` reads them; empty, none.
     isolation : str
         Whether tasks run in bubblewrap: ``auto``, where it works; ``bubblewrap``; ``none``.
+    runtime_defaults : dict
+        ``default-runtime-attributes``, below those of a workflow's options.
+    memory_retry_keys : tuple of str
+        ``system.memory-retry-error-keys``.
+    trust_rc : bool
+        Whether a return code that a call accepts is a success though Batch calls the job failed.
     tags : bool
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     callback : str
@@ -83,6 +93,9 @@ class Settings:
     job_memory: float = 7 * 86400.0
     chaos: str = ""
     isolation: str = "auto"
+    runtime_defaults: dict[str, Any] = field(default_factory=dict)
+    memory_retry_keys: tuple[str, ...] = MEMORY_KEYS
+    trust_rc: bool = False
     tags: bool = True
     callback: str = ""
     callback_pause: float = 1.0
@@ -105,6 +118,9 @@ class Settings:
         words = [f"--events={where}" for where in self.events]
         for name in _PLAIN:
             words.append(f"--{name.replace('_', '-')}={getattr(self, name)}")
+        words += [f"--memory-retry-key={key}" for key in self.memory_retry_keys]
+        words.append(f"--runtime-defaults={json.dumps(self.runtime_defaults)}")
+        words += ["--trust-rc"] if self.trust_rc else []
         words += [] if self.tags else ["--no-tags"]
         words += [] if self.logs else ["--no-logs"]
         words += ["--end-with-stdin"] if self.end_with_stdin else []
@@ -153,6 +169,9 @@ def parse(words: list[str]) -> Settings:
             default=argparse.SUPPRESS,
         )
     parser.add_argument("--events", action="append", default=argparse.SUPPRESS)
+    parser.add_argument("--memory-retry-key", action="append", dest="memory_retry_keys", default=[])
+    parser.add_argument("--runtime-defaults", type=json.loads, default=argparse.SUPPRESS)
+    parser.add_argument("--trust-rc", action="store_true", default=argparse.SUPPRESS)
     parser.add_argument("--no-tags", dest="tags", action="store_false", default=argparse.SUPPRESS)
     parser.add_argument("--no-logs", dest="logs", action="store_false", default=argparse.SUPPRESS)
     parser.add_argument(
@@ -165,4 +184,5 @@ def parse(words: list[str]) -> Settings:
     given = vars(parser.parse_args(words))
     if "events" in given:
         given["events"] = tuple(given["events"])
+    given["memory_retry_keys"] = tuple(given["memory_retry_keys"]) or MEMORY_KEYS
     return Settings(**given)

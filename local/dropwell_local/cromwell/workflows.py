@@ -141,6 +141,9 @@ class Workflows:
             "options": posted.options,
             "inputs": posted.inputs,
             "workflow_url": posted.url,
+            "runtime_defaults": self._settings.runtime_defaults,
+            "memory_retry_keys": self._settings.memory_retry_keys,
+            "trust_rc": self._settings.trust_rc,
         }
         (directory / "run.json").write_text(json.dumps(what))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dropwell_local.engine import layout, scripts, store
+from dropwell_local.engine import layout, retrying, scripts, store
 from dropwell_local.engine.endings import EXITED, Ending
 from dropwell_local.engine.session import Failure, Session, failure, now
+from dropwell_local.engine.strategy import Strategy
 
 _LOG_TAIL = 64 << 10
 """Bytes of each stream that go to the job's log."""
@@ -30,10 +31,8 @@ class Asked:
         The slots that the job takes.
     attributes : dict
         All runtime attributes, as text.
-    retries : int
-        ``maxRetries``.
-    batch_attempts : int
-        How often Batch tries within the one job: ``awsBatchRetryAttempts``.
+    strategy : Strategy
+        How often Batch tries within the one job.
     timeout_s : int
         ``jobTimeout``; 0 is none.
     """
@@ -42,8 +41,7 @@ class Asked:
     vcpus: int
     memory_mib: int
     attributes: dict[str, str]
-    retries: int
-    batch_attempts: int = 1
+    strategy: Strategy = field(default_factory=Strategy)
     timeout_s: int = 0
 
 
@@ -118,7 +116,8 @@ class Attempt:
                 "vcpus": asked.vcpus,
                 "memory_mib": asked.memory_mib,
                 "script_url": script_url,
-                "retries": asked.batch_attempts,
+                "retries": asked.strategy.attempts,
+                "evaluate_on_exit": list(asked.strategy.rules),
                 "timeout_s": asked.timeout_s,
                 "tags": layout.tags_of(run, call, self.number, self._session.labels),
             },
@@ -143,6 +142,11 @@ class Attempt:
             },
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its job was submitted and has not ended."""
+        return self._submitted and not self._ended
+
     def started(self, pid: int) -> None:
         self._session.wire.send("job", event="running", id=self.job_id, pid=pid)
         self._tell(backendStatus="Running")
@@ -150,24 +154,18 @@ class Attempt:
     def localized(self) -> None:
         self._before.append("*** COMPLETED LOCALIZATION ***")
 
-    @property
-    def may_try_again(self) -> bool:
-        """Whether Batch has an attempt left for the job."""
-        return self.batch_attempt < self._asked.batch_attempts
+    def tries_again(self, ending: Ending) -> bool:
+        """Let Batch try the job once more after an end, if its strategy says so.
 
-    def try_again(self, ending: Ending) -> None:
-        """Let Batch try the same job once more, which waits for a place anew."""
+        The next attempt waits for a place anew.
+        """
+        if not self._asked.strategy.tries_again(ending, self.batch_attempt):
+            return False
         self._session.wire.expect_go(self.job_id)
-        self._end(ok=False, ending=ending, event="retried")
+        self._note(ending)
+        self._end(ending, event="retried")
         self.batch_attempt += 1
         self._before, self._after = self._before[:1], []
-
-    def retry_after(self, code: int) -> bool:
-        """End a Batch attempt for its return code if Batch has another left."""
-        if not self.may_try_again or not code:
-            return False
-        self._after += [*_LAST_WORDS, str(code)]
-        self.try_again(Ending(exit_code=code))
         return True
 
     def store_streams(self, code: int, *, rc_late: float = 0.0) -> None:
@@ -193,26 +191,41 @@ class Attempt:
     def _store_rc(self) -> None:
         store.put_text(f"s3://{self.place.bucket}/{self.place.rc_key}", f"{self._code}\n")
 
-    def failed(self) -> None:
-        """End it for a return code that the call does not declare valid."""
-        self._exit(self._code)
-        self._fail(self._wrong_code(self._code), self._code)
+    def seen(self, ending: Ending) -> retrying.Seen:
+        """Return what Cromwell sees of an end."""
+        stderr = self._stderr.stat().st_size if self._stderr.exists() else 0
+        return retrying.Seen(
+            rc=ending.rc,
+            exit_code=ending.exit_code,
+            container_reason=ending.container_reason,
+            stderr_bytes=0 if ending.rc is None else stderr,
+        )
 
-    def lost(self, ending: Ending) -> None:
-        """End it without an rc file, which Cromwell reads as a return code of 1."""
-        self._before += ending.log
-        self._end(ok=ending.exit_code == 0, ending=ending)
-        self._fail(self._wrong_code(1), 1)
+    def failed(self, ending: Ending, verdict: retrying.Verdict, *, again: bool) -> None:
+        """End it, and say what Cromwell made of that.
+
+        Parameters
+        ----------
+        again : bool
+            Whether another attempt follows.
+        """
+        self.end(ending)
+        why = failure(verdict.message, *(failure(one) for one in ending.log if ending.rc == 0))
+        self._fail(
+            why,
+            verdict.code,
+            backend="Succeeded" if ending.exit_code == 0 else "Failed",
+            again=again,
+        )
 
     def aborted(self, exit_code: int | None) -> None:
         """End it as Batch's TerminateJob does; `None` if it had not started."""
-        ending = Ending(exit_code=exit_code, status_reason="cromwell abort called")
-        self._end(ok=False, ending=ending)
+        self._end(Ending(exit_code=exit_code, status_reason="cromwell abort called"))
         self._tell(executionStatus="Aborted", backendStatus="Failed", end=now())
 
     def done(self, outputs: Mapping[str, Any]) -> None:
         """End it with its outputs stored."""
-        self._exit(self._code)
+        self.end(Ending(exit_code=self._code, rc=self._code))
         self._tell(
             executionStatus="Done",
             backendStatus="Failed" if self._code else "Succeeded",
@@ -222,7 +235,7 @@ class Attempt:
         )
 
     def incomplete(self, reason: str) -> None:
-        """End it for outputs that could not be stored, unless it had ended before.
+        """End it for an output that could not be stored, unless it had ended before.
 
         The script fails while it stores them: rc 0, and a container that exits with 1
         (AwsBatchJob.scala, lines 585-607). Cromwell calls that an unexpected status.
@@ -230,30 +243,37 @@ class Attempt:
         if self._ended:
             return
         if not self._submitted:
-            self._fail(failure(reason), None, final=True)
+            self._fail(failure(reason), None)
             return
-        self._after.append(reason)
-        self._end(ok=False, ending=Ending(exit_code=1))
-        text = (
-            f"Job {layout.job_tag(self._call, self.number)} exited with success code "
-            f"'{self._code}' but failed status 'Failed'. Suspecting spot kill and retrying."
-        )
-        self._fail(failure(text, failure(reason)), self._code, final=True)
+        self.end(Ending(exit_code=1, rc=self._code, log=(reason,)))
+        text = retrying.unexpected_status(layout.job_tag(self._call, self.number), self._code)
+        self._fail(failure(text, failure(reason)), self._code)
 
-    def _wrong_code(self, code: int) -> Failure:
-        return failure(
-            f"Job {layout.job_tag(self._call, self.number)} exited with return code {code} which "
-            "has not been declared as a valid return code. See 'continueOnReturnCode' runtime "
-            "attribute for more details."
-        )
+    def unreadable(self, output: str, reason: str) -> None:
+        """End it for an output that is not what it is declared to be, which Batch does not see.
 
-    def _fail(self, why: Failure, code: int | None, *, final: bool = False) -> None:
-        again = not final and self.number <= self._asked.retries
+        Cromwell reads outputs when the job has ended, and gives no other attempt.
+        """
+        self.end(Ending(exit_code=self._code, rc=self._code))
+        said = f"Failed to evaluate job outputs:\nBad output '{output}': {reason}"
+        self._fail(failure(said), self._code, backend="Failed" if self._code else "Succeeded")
+
+    def end(self, ending: Ending) -> None:
+        """End the job."""
+        self._note(ending)
+        self._end(ending)
+        if self._rc_late and ending.rc is not None:
+            time.sleep(self._rc_late)
+            self._store_rc()
+
+    def _fail(
+        self, why: Failure, code: int | None, *, backend: str = "Failed", again: bool = False
+    ) -> None:
         if not again:
             self._session.blame(self._call.holder.workflow_id, why)
         self._tell(
             executionStatus="RetryableFailure" if again else "Failed",
-            backendStatus="Failed",
+            backendStatus=backend,
             retryableFailure=again,
             failures=[why],
             end=now(),
@@ -263,21 +283,22 @@ class Attempt:
     def _tell(self, **facts: Any) -> None:
         self._session.tell_call(self._call, self.number, **facts)
 
-    def _exit(self, code: int) -> None:
-        """End it as its script ends, with the command's return code."""
-        self._after += [*_LAST_WORDS, str(code)]
-        self._end(ok=code == 0, ending=Ending(exit_code=code))
-        if self._rc_late:
-            time.sleep(self._rc_late)
-            self._store_rc()
+    def _note(self, ending: Ending) -> None:
+        """Have the job's log say what its script says at such an end."""
+        if ending.rc is None:
+            self._before += ending.log
+        elif ending.log:
+            self._after += ending.log
+        else:
+            self._after += [*_LAST_WORDS, str(ending.rc)]
 
-    def _end(self, *, ok: bool, ending: Ending, event: str = "ended") -> None:
+    def _end(self, ending: Ending, *, event: str = "ended") -> None:
         self._ended = event == "ended"
         self._session.wire.send(
             "job",
             event=event,
             id=self.job_id,
-            ok=ok,
+            ok=ending.exit_code == 0,
             exit_code=ending.exit_code,
             container_reason=ending.container_reason,
             status_reason=ending.status_reason or EXITED,

@@ -16,12 +16,26 @@ import WDL
 from WDL.runtime.error import Terminated
 from WDL.runtime.task_container import TaskContainer
 
-from dropwell_local.engine import endings, layout, processes, sandbox, scripts, store
+from dropwell_local.engine import (
+    endings,
+    layout,
+    leaving,
+    processes,
+    retrying,
+    sandbox,
+    scripts,
+    store,
+    strategy,
+)
 from dropwell_local.engine.attempts import Asked, Attempt
 from dropwell_local.engine.session import Session, current
 
 _DEFAULT_MEMORY = 2 << 30
 _SHORTEST_TIMEOUT_S = 60
+
+
+class CallFailed(WDL.Error.RuntimeError):  # type: ignore[misc]
+    """A call has failed for good; the text is Cromwell's."""
 
 
 class HostContainer(TaskContainer):  # type: ignore[misc]
@@ -42,7 +56,11 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         super().__init__(cfg, run_id, host_dir)
         self.container_dir = host_dir  # the same path inside as outside, so that links hold
         self.attempt: Attempt | None = None
+        self.leaving = leaving.Leaving()
         self._attributes: dict[str, str] = {}
+        self._strategy = strategy.Strategy()
+        self._retries = 0
+        self._memory_factor = 1.0
 
     @property
     def session(self) -> Session:
@@ -65,9 +83,20 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         if codes is not None and "returnCodes" not in self.runtime_values:
             self.runtime_values["returnCodes"] = _return_codes(codes)
         self._attributes = {name: _text(value) for name, value in runtime_eval.items()}
+        # Cromwell decides what is tried again, so miniwdl is to try nothing again.
+        self._retries = self.runtime_values.pop("maxRetries", 0)
+        self.runtime_values.pop("preemptible", None)
+        try:
+            self._strategy = strategy.read(
+                _json(runtime_eval.get("awsBatchRetryAttempts")),
+                _json(runtime_eval.get("awsBatchEvaluateOnExit")),
+            )
+        except strategy.BadStrategy as problem:
+            raise CallFailed(f"Runtime attribute validation failed:\n{problem}") from problem
         # Attributes that miniwdl does not know: accepted and shown, as Cromwell does.
+        own = ("maxRetries", "preemptible", *self.runtime_values)
         self.runtime_values.update(
-            {name: one for name, one in self._attributes.items() if name not in self.runtime_values}
+            {name: one for name, one in self._attributes.items() if name not in own}
         )
 
     def copy_input_files(self, logger: logging.Logger) -> None:
@@ -86,35 +115,61 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
                 shutil.copyfile(source, target)
 
     def _run(self, logger: logging.Logger, terminating: Callable[[], bool], command: str) -> int:
-        """Run one attempt of the call: one Batch job, which may try more than once."""
-        self.attempt = attempt = self._submit(command)
+        """Run the call: a job an attempt, until one succeeds or Cromwell gives up."""
+        while not terminating():
+            self.attempt = attempt = self._submit(command)
+            ending = self._job(terminating, attempt)
+            verdict = self._judge(attempt, ending)
+            if not verdict.message:
+                return verdict.code or 0
+            again = verdict.retryable and self.try_counter <= self._retries
+            attempt.failed(ending, verdict, again=again)
+            if not again:
+                raise CallFailed(verdict.message)
+            if verdict.more_memory:
+                self._memory_factor *= self.session.policy.memory_factor
+            self.reset(logger)
+        raise Terminated(quiet=True)
+
+    def _judge(self, attempt: Attempt, ending: endings.Ending) -> retrying.Verdict:
+        return retrying.judge(
+            attempt.seen(ending),
+            job_tag=layout.job_tag(self.call, attempt.number),
+            accepts=self.success_exit_code,
+            policy=self.session.policy,
+            fail_on_stderr=self._attributes.get("failOnStderr", "").lower() == "true",
+        )
+
+    def _job(self, terminating: Callable[[], bool], attempt: Attempt) -> endings.Ending:
+        """Run a job, which Batch may try more than once; return how its last try ended.
+
+        The job itself is ended by whoever knows whether its outputs could be stored.
+        """
         while True:
-            code = self._try(logger, terminating, attempt)
-            if code is not None:
-                return code
+            ending = self._try(terminating, attempt)
+            if not attempt.tries_again(ending):
+                return ending
             self._clear(attempt.batch_attempt)
 
-    def _try(
-        self, logger: logging.Logger, terminating: Callable[[], bool], attempt: Attempt
-    ) -> int | None:
-        """Run one Batch attempt; `None` if Batch tries the job again."""
+    def _try(self, terminating: Callable[[], bool], attempt: Attempt) -> endings.Ending:
+        """Run one Batch attempt."""
         wire = self.session.wire
         if not wire.wait_for_go(attempt.job_id, terminating):
             if reason := wire.terminated(attempt.job_id):
-                return self._lose(attempt, endings.terminated(reason, None))
+                return endings.terminated(reason, None)
             attempt.aborted(None)
             raise Terminated(quiet=True)
         fate = wire.fate_of(attempt.job_id)
         end = endings.fated(**fate["end"]) if "end" in fate else None
         if end is not None and not end.ran:
-            return self._lose(attempt, end)
+            return end
         try:
-            self.copy_input_files(logger)
+            self.copy_input_files(logging.getLogger(__name__))
         except store.Unreadable as error:
             end = endings.not_localized(str(error))
         if end is not None and not end.began:
             attempt.started(os.getpid())
-            return self._lose(attempt, end)
+            return end
         attempt.localized()
         return self._command(terminating, attempt, fate, end)
 
@@ -124,7 +179,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         attempt: Attempt,
         fate: Mapping[str, Any],
         end: endings.Ending | None,
-    ) -> int | None:
+    ) -> endings.Ending:
         """Run the command until itself, an abort, a limit of Batch's or its fate ends it."""
         timeout = self._timeout
         limit = min(fate["after"] if end else math.inf, timeout or math.inf)
@@ -135,37 +190,35 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             late = time.monotonic() >= deadline
             return late or bool(reason(attempt.job_id)) or terminating()
 
-        ending = self._execute(attempt, stop)
+        ended = self._execute(attempt, stop)
         if terminating():
             attempt.aborted(143)
             raise Terminated()
         if why := reason(attempt.job_id):
-            return self._lose(attempt, endings.terminated(why, 143))
+            return endings.terminated(why, 143)
         if end is not None:
-            return self._lose(attempt, end)
-        if ending.how is processes.How.STOPPED:
-            return self._lose(attempt, endings.TIMEOUT)
-        if ending.how is processes.How.OUT_OF_MEMORY and ending.by_signal:
-            return self._lose(attempt, endings.OUT_OF_MEMORY)
-        if ending.by_signal:  # the shell itself: nothing after it ran, so there is no rc file
-            return self._lose(attempt, endings.Ending(exit_code=ending.exit_code))
+            return end
+        if ended.how is processes.How.STOPPED:
+            return endings.TIMEOUT
+        if ended.how is processes.How.OUT_OF_MEMORY and ended.by_signal:
+            return endings.OUT_OF_MEMORY
+        if ended.by_signal:  # the shell itself: nothing after it ran, so there is no rc file
+            return endings.Ending(exit_code=ended.exit_code)
         if fate.get("lose_rc"):
-            lost = endings.Ending(exit_code=ending.exit_code, retried=ending.exit_code != 0)
-            return self._lose(attempt, lost)
-        attempt.store_streams(ending.exit_code, rc_late=fate.get("rc_late", 0.0))
-        if attempt.retry_after(ending.exit_code):
-            return None
-        if not self.success_exit_code(ending.exit_code):
-            attempt.failed()
-        return ending.exit_code
+            return endings.Ending(exit_code=ended.exit_code)
+        return self._delocalize(attempt, ended.exit_code, fate.get("rc_late", 0.0))
 
-    def _lose(self, attempt: Attempt, end: endings.Ending) -> int | None:
-        """End a Batch attempt without an rc file; return Cromwell's code if it was the last."""
-        if end.retried and attempt.may_try_again:
-            attempt.try_again(end)
-            return None
-        attempt.lost(end)
-        return 1
+    def _delocalize(self, attempt: Attempt, code: int, rc_late: float) -> endings.Ending:
+        """Store rc and streams, and see whether the files are there that outputs must have.
+
+        Where one is missing the script fails with 1, whatever the return code was
+        (AwsBatchJob.scala, lines 585-607).
+        """
+        attempt.store_streams(code, rc_late=rc_late)
+        missing = "" if code else self.leaving.missing(Path(self.host_work_dir()))
+        if missing:
+            return endings.Ending(exit_code=1, rc=code, log=(missing,))
+        return endings.Ending(exit_code=code, rc=code)
 
     def _clear(self, batch_attempt: int) -> None:
         """Give Batch's next attempt a machine that knows nothing of the last one."""
@@ -178,10 +231,9 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         asked = Asked(
             image=values.get("docker", ""),
             vcpus=values.get("cpu", 1),
-            memory_mib=values.get("memory_reservation", _DEFAULT_MEMORY) >> 20,
+            memory_mib=self._memory("memory_reservation", _DEFAULT_MEMORY) >> 20,
             attributes=self._attributes,
-            retries=values.get("maxRetries", 0),
-            batch_attempts=max(1, self._number("awsBatchRetryAttempts")),
+            strategy=self._strategy,
             timeout_s=self._timeout,
         )
         self.attempt = attempt = Attempt(
@@ -211,10 +263,14 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             },
             stdout=Path(self.host_stdout_txt()),
             stderr=Path(self.host_stderr_txt()),
-            memory_limit=self.runtime_values.get("memory_limit", 0),
+            memory_limit=self._memory("memory_limit", 0),
             stop=terminating,
             started=attempt.started,
         )
+
+    def _memory(self, what: str, otherwise: int) -> int:
+        """Return bytes, more of them after an attempt that had too few."""
+        return int(self.runtime_values.get(what, otherwise) * self._memory_factor)
 
     @property
     def _timeout(self) -> int:
@@ -239,6 +295,10 @@ def _host_environment() -> dict[str, str]:
     """Return what a task may see of this process's environment: no credentials, no settings."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
     return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _json(value: Any) -> Any:
+    return None if value is None else value.json
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How Batch attempts end when it is not the command that ends them, in Batch's own words.
+"""How Batch attempts end, in Batch's own words.
 
 Which ending leaves an rc file, an exit code or a log is Cromwell's script's and Batch's
 doing: AwsBatchJob.scala, lines 458-607; AwsBatchAsyncBackendJobExecutionActor.scala,
@@ -17,10 +17,12 @@ TIMED_OUT = "Job attempt duration exceeded timeout"
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """The end of one Batch attempt that leaves no rc file, unless stored before.
+    """The end of one Batch attempt.
 
     Parameters
     ----------
+    rc : int or None
+        What its rc file says; `None` if it left none.
     exit_code : int or None
         The container's; a machine that went away tells none.
     status_reason, container_reason : str
@@ -30,9 +32,10 @@ class Ending:
     ran, began : bool
         Whether there was a container at all, and whether the command came to run in it.
     retried : bool
-        Whether Batch tries again where its retry strategy has an attempt left.
+        Whether it may be tried again, if the job's retry strategy says so.
     """
 
+    rc: int | None = None
     exit_code: int | None = None
     status_reason: str = ""
     container_reason: str = ""

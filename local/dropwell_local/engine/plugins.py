@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import WDL
-from WDL.runtime.error import RunFailed, Terminated
+from WDL.runtime.error import OutputError, RunFailed, Terminated
 
-from dropwell_local.engine import layout, store
+from dropwell_local.engine import layout, leaving, store
 from dropwell_local.engine.attempts import Attempt
 from dropwell_local.engine.backend import HostContainer
+from dropwell_local.engine.leaving import Leaving
 from dropwell_local.engine.session import (
     Inner,
     Session,
@@ -46,26 +47,38 @@ def task(
         return
     call = session.locate(run_id_stack)
     given = session.as_urls(WDL.values_to_json(recv["inputs"]))
+    called_with = recv["inputs"]
     session.tell_call(call, 1, executionStatus="QueuedInCromwell", start=now(), inputs=given)
     container: HostContainer | None = None
     try:
         recv = yield recv
         container = recv["container"]
         container.call, container.inputs = call, given
+        container.leaving = leaving.expected(task, called_with)
         if not recv["command"].strip():
             recv = {**recv, "command": ":"}  # Cromwell runs a job for an empty command, too
         recv = yield recv
         assert container.attempt is not None
-        upload = _Upload(session, container.attempt, container.host_work_dir(), task)
+        upload = _Upload(session, container.attempt, container.host_work_dir(), container.leaving)
         WDL.Value.rewrite_env_paths(recv["outputs"], upload)
         container.attempt.done(session.as_urls(WDL.values_to_json(recv["outputs"])))
         yield recv
     except Exception as error:
-        if container is not None and container.attempt is not None:
-            container.attempt.incomplete(str(error).replace(f"{run_dir}/work/", ""))
-        else:
+        if container is None or container.attempt is None:
             _tell_failure(session, call, error)
+        else:
+            reason = str(error).replace(f"{run_dir}/work/", "")
+            _end(container.attempt, error, reason, task.name)
         raise
+
+
+def _end(attempt: Attempt, error: Exception, reason: str, task_name: str) -> None:
+    """End an attempt whose outputs are not there, or not as declared."""
+    output = str(getattr(error, "job_id", "")).removeprefix("decl-")
+    if attempt.is_open and output and not isinstance(error, OutputError):
+        attempt.unreadable(f"{task_name}.{output}", reason)
+    else:
+        attempt.incomplete(reason)
 
 
 def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None:
@@ -83,11 +96,11 @@ def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None
 class _Upload:
     """Stores each output file where Cromwell would."""
 
-    def __init__(self, session: Session, attempt: Attempt, work: str, task: Any) -> None:
+    def __init__(self, session: Session, attempt: Attempt, work: str, left: Leaving) -> None:
         self._session, self._attempt = session, attempt
         self._work = Path(work).resolve()
         self._globs: dict[Path, str] = {}
-        for pattern in _glob_patterns(task):
+        for pattern in left.globs:
             self._store_list(pattern)
 
     def __call__(self, value: Any) -> str:
@@ -109,19 +122,6 @@ class _Upload:
             self._globs.setdefault(path.resolve(), f"glob-{digest}/{path.name}")
         names = "".join(f"{path.name}\n" for path in found)
         store.put_text(self._attempt.url(f"glob-{digest}.list"), names)
-
-
-def _glob_patterns(task: Any) -> list[str]:
-    """Return the patterns of the ``glob()`` calls of a task's outputs that are plain strings."""
-    patterns, left = [], [decl.expr for decl in task.outputs]
-    while left:
-        expr = left.pop()
-        left += [child for child in expr.children if isinstance(child, WDL.Expr.Base)]
-        if isinstance(expr, WDL.Expr.Apply) and expr.function_name == "glob":
-            literal = getattr(expr.arguments[0], "literal", None)
-            if literal is not None and not literal.value.startswith(("/", "..")):
-                patterns.append(literal.value.removeprefix("./"))
-    return patterns
 
 
 def workflow(

@@ -21,7 +21,7 @@ from typing import Any
 import WDL
 import WDL.runtime
 
-from dropwell_local.engine import processes
+from dropwell_local.engine import processes, retrying
 from dropwell_local.engine.inputs import BadInputs, bind
 from dropwell_local.engine.session import Failure, Session, begin, failed, failure
 from dropwell_local.engine.wire import Wire
@@ -48,8 +48,9 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     """Run what `directory` holds and tell the server over `fd`.
 
     ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
-    ``workflow_url``; beside it lie ``main.wdl`` and perhaps ``imports.zip``. `bwrap` is the
-    program that keeps tasks apart, or empty.
+    ``workflow_url``, ``runtime_defaults``, ``memory_retry_keys``, ``trust_rc``; beside it lie
+    ``main.wdl`` and perhaps ``imports.zip``. `bwrap` is the program that keeps tasks apart, or
+    empty.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each running task holds log files
@@ -61,7 +62,7 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     )
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    status, problems = _run(directory, what)
+    status, problems = _run(session, what)
     session.close(aborted=status == "Aborted")
     causes = session.failures_of(session.run_id)
     wire.send("finished", status=status, failures=[failed(causes)] if causes else problems)
@@ -76,8 +77,14 @@ def _lost() -> None:
     os._exit(70)
 
 
-def _run(directory: Path, what: dict[str, Any]) -> tuple[str, list[Failure]]:
+def _run(session: Session, what: dict[str, Any]) -> tuple[str, list[Failure]]:
+    directory = session.directory
     try:
+        session.policy = retrying.Policy(
+            memory_keys=tuple(what["memory_retry_keys"]),
+            memory_factor=retrying.memory_factor(what["options"]),
+            trust_rc=what["trust_rc"],
+        )
         workflow = _load(directory, what["workflow_url"])
         inputs = bind(workflow, what["inputs"])
     except BadInputs as error:
@@ -96,7 +103,8 @@ def _run(directory: Path, what: dict[str, Any]) -> tuple[str, list[Failure]]:
         return "Failed", [failure("Workflow input processing failed", *causes)]
     logger = logging.getLogger("dropwell-engine")
     cfg = WDL.runtime.config.Loader(logger, filenames=[])
-    defaults = {**_RUNTIME_DEFAULTS, **what["options"].get("default_runtime_attributes", {})}
+    own = what["options"].get("default_runtime_attributes", {})
+    defaults = {**_RUNTIME_DEFAULTS, **what["runtime_defaults"], **own}
     cfg.override({**_SETTINGS, "task_runtime": {**_SETTINGS["task_runtime"], "defaults": defaults}})
     try:
         WDL.runtime.run(cfg, workflow, inputs, run_dir=f"{directory}/execution/.")

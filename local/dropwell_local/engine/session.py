@@ -12,6 +12,7 @@ from typing import Any
 
 from dropwell_local.engine import store
 from dropwell_local.engine.layout import Call, Holder, locate, parse_call
+from dropwell_local.engine.retrying import Policy
 from dropwell_local.engine.wire import Wire
 
 Failure = dict[str, Any]
@@ -56,6 +57,8 @@ class Session:
         To the server.
     bwrap : str
         The program that keeps tasks apart from this machine; empty, none does.
+    policy : Policy
+        What is to be made of failures.
     """
 
     run_id: str
@@ -65,6 +68,7 @@ class Session:
     labels: dict[str, str]
     wire: Wire
     bwrap: str = ""
+    policy: Policy = field(default_factory=Policy)
     run: Holder | None = None
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)

@@ -292,14 +292,6 @@ def test_a_path_of_this_machine_is_no_input(cromwell: Cromwell) -> None:
     assert cromwell.events(run_id) == []
 
 
-def test_a_declared_return_code_is_a_success_that_batch_calls_failed(cromwell: Cromwell) -> None:
-    run_id = cromwell.submit(task("exit 4", runtime="continueOnReturnCode: [0, 4]"))
-
-    assert cromwell.wait(run_id) == "Succeeded"
-    assert cromwell.calls(run_id)["one.t"][0]["returnCode"] == 4
-    assert cromwell.events(run_id)[-1]["status"] == "FAILED"
-
-
 @pytest.mark.parametrize(
     ("source", "said"),
     [
