@@ -121,7 +121,7 @@ check: $(DEV) .tools/sam/stamp  ## Lint, types, template
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SAM) validate --lint --template template.yaml
-	$(BIN)/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
+	$(BIN)/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml stacks/*.yaml
 
 .PHONY: bench
 bench: $(LOCAL) $(DEV)  ## Print the figures that the README quotes

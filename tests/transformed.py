@@ -1,7 +1,9 @@
-"""The template as CloudFormation gets it: transformed by SAM, offline, its functions resolved."""
+"""Templates as CloudFormation gets them: transformed by SAM, offline, their functions resolved."""
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template.yaml"
+STACKS = {path.stem: path for path in sorted((ROOT / "stacks").glob("*.yaml"))}
 
 _LOCAL_CODE = {
     "AWS::Serverless::Function": "CodeUri",
@@ -25,6 +28,7 @@ _PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::StackName": "dropwell",
 }
+_ZONES = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
 _NOTHING = object()
 
 Json = Any
@@ -42,7 +46,7 @@ class _NoManagedPolicies:
 
 @dataclass(frozen=True)
 class Template:
-    """A transformed template, with what its references stand for.
+    """A template of CloudFormation's own functions, with what its references stand for.
 
     Parameters
     ----------
@@ -61,6 +65,24 @@ class Template:
     def resources(self) -> Mapping[str, Mapping[str, Json]]:
         return self.document["Resources"]
 
+    @property
+    def made(self) -> dict[str, Mapping[str, Json]]:
+        """The resources whose condition holds."""
+        return {
+            name: resource
+            for name, resource in self.resources.items()
+            if "Condition" not in resource or self.holds(resource["Condition"])
+        }
+
+    @property
+    def outputs(self) -> dict[str, Json]:
+        """The values of the outputs whose condition holds."""
+        return {
+            name: self.resolved(output["Value"])
+            for name, output in self.document["Outputs"].items()
+            if "Condition" not in output or self.holds(output["Condition"])
+        }
+
     def of_type(self, kind: str) -> dict[str, Mapping[str, Json]]:
         """Return the resolved properties of all resources of a type, by logical name."""
         return {
@@ -68,6 +90,20 @@ class Template:
             for name, resource in self.resources.items()
             if resource["Type"] == kind
         }
+
+    def made_of_type(self, kind: str) -> dict[str, Mapping[str, Json]]:
+        """Return likewise those whose condition holds."""
+        return {name: self.properties(name) for name, r in self.made.items() if r["Type"] == kind}
+
+    def refusals(self) -> list[str]:
+        """Return what the template's Rules say against these parameters."""
+        return [
+            " ".join(assertion["AssertDescription"].split())
+            for rule in self.document.get("Rules", {}).values()
+            if "RuleCondition" not in rule or self._truth(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self._truth(assertion["Assert"])
+        ]
 
     def properties(self, name: str) -> Mapping[str, Json]:
         return self.resolved(self.resources[name]["Properties"])
@@ -106,6 +142,17 @@ class Template:
                 return str(self.resolved(argument[1])).split(argument[0])
             case "Fn::Sub":
                 return self._sub(argument)
+            case "Fn::Select":
+                index, values = map(self.resolved, argument)
+                return values[int(index)]
+            case "Fn::GetAZs":
+                return _ZONES
+            case "Fn::Cidr":
+                block, count, bits = map(self.resolved, argument)
+                subnets = ipaddress.ip_network(block).subnets(new_prefix=32 - int(bits))
+                return list(map(str, itertools.islice(subnets, int(count))))
+            case "Fn::Base64":
+                return self.resolved(argument)  # to be read
         raise NotImplementedError(name)
 
     def _ref(self, name: str) -> Json:
@@ -116,7 +163,10 @@ class Template:
         if name not in self.document["Parameters"]:
             return self.names.get(name, name)
         parameter = self.document["Parameters"][name]
-        return self.parameters.get(name, parameter.get("Default"))
+        value = self.parameters.get(name, parameter.get("Default"))
+        if "List" in parameter["Type"]:
+            return str(value).split(",")
+        return value
 
     def _sub(self, argument: Json) -> str:
         text, names = (argument, {}) if isinstance(argument, str) else argument
@@ -135,19 +185,36 @@ class Template:
     def _truth(self, value: Mapping[str, Json]) -> bool:
         ((name, argument),) = value.items()
         match name:
+            case "Condition":
+                return self.holds(argument)
             case "Fn::And":
                 return all(map(self._truth, argument))
+            case "Fn::Or":
+                return any(map(self._truth, argument))
             case "Fn::Not":
                 return not self._truth(argument[0])
             case "Fn::Equals":
                 one, other = map(self.resolved, argument)
-                return bool(one == other)
+                return str(one) == str(other)
         raise NotImplementedError(name)
 
     def statements(self, role: str) -> Iterator[Mapping[str, Json]]:
         """Yield the statements of a role's own policies."""
         for policy in self.properties(role)["Policies"]:
             yield from policy["PolicyDocument"]["Statement"]
+
+    def rights(self, role: str) -> dict[tuple[str, ...], set[str]]:
+        """Return what a role may do to what; it may not deny anything."""
+        found: dict[tuple[str, ...], set[str]] = {}
+        for statement in self.statements(role):
+            assert statement["Effect"] == "Allow"
+            actions = tuple(sorted(_listed(statement["Action"])))
+            found.setdefault(actions, set()).update(_listed(statement["Resource"]))
+        return found
+
+
+def _listed(value: Json) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 @cache
@@ -167,3 +234,15 @@ def document() -> Mapping[str, Json]:
 def template(names: Mapping[str, str] | None = None, **parameters: str) -> Template:
     """Return our template as a stack of these parameters has it."""
     return Template(document(), parameters, names or {})
+
+
+@cache
+def _source(path: Path) -> Mapping[str, Json]:
+    return yaml_parse(path.read_text())
+
+
+def stack(
+    name: str, /, names: Mapping[str, str] | None = None, **parameters: str | int
+) -> Template:
+    """Return a template of ``stacks/`` as a stack of these parameters has it."""
+    return Template(_source(STACKS[name]), parameters, names or {})

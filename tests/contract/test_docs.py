@@ -60,3 +60,21 @@ def test_the_vocabulary_names_every_state():
 
     page = (ROOT / "docs/vocabulary.md").read_text()
     assert [state for state in State if state not in page] == []
+
+
+def test_every_test_that_a_promise_names_exists():
+    named = re.findall(r"`([\w/.]+\.py)::([\w:]+)`", (ROOT / "docs/promises.md").read_text())
+    assert named
+    missing = []
+    for file, path in named:
+        [found] = (ROOT / "tests").rglob(file)
+        *classes, function = path.split("::")
+        text = found.read_text()
+        kept = all(f"class {name}" in text for name in classes) and f"def {function}(" in text
+        missing += [] if kept else [f"{file}::{path}"]
+    assert missing == []
+
+
+def test_every_promise_is_held_by_a_test():
+    rows = re.findall(r"^\| (?!promise|---)(.*)$", (ROOT / "docs/promises.md").read_text(), re.M)
+    assert [row for row in rows if ".py::" not in row] == []

@@ -1,0 +1,92 @@
+"""What every template of stacks/ keeps to, so that each can be deployed alone and many times."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.transformed import ROOT, STACKS, stack
+
+PAGE = (ROOT / "docs/deploy.md").read_text()
+NAMES = {
+    "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
+    "AWS::Batch::JobQueue": "JobQueueName",
+    "AWS::EC2::LaunchTemplate": "LaunchTemplateName",
+    "AWS::EC2::SecurityGroup": "GroupName",
+    "AWS::IAM::InstanceProfile": "InstanceProfileName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::S3::Bucket": "BucketName",
+}
+GIVEN = {"core": {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}}
+
+pytestmark = pytest.mark.parametrize("name", STACKS)
+
+
+def made(name, **parameters):
+    return stack(name, **(GIVEN.get(name, {}) | parameters))
+
+
+def test_every_parameter_has_a_group_a_label_and_a_word_on_what_it_is(name):
+    document = stack(name).document
+    told = document["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [one for group in told["ParameterGroups"] for one in group["Parameters"]]
+    assert sorted(grouped) == sorted(document["Parameters"])
+    assert set(told["ParameterLabels"]) == set(document["Parameters"])
+    assert [p for p, what in document["Parameters"].items() if not what.get("Description")] == []
+
+
+def test_every_parameter_is_used(name):
+    text = STACKS[name].read_text()
+    unused = [
+        p
+        for p in stack(name).document["Parameters"]
+        if not re.search(rf"!Ref {p}\b|\${{{p}}}", text)
+    ]
+    assert unused == []
+
+
+def test_every_parameter_and_output_is_on_the_page(name):
+    document = stack(name).document
+    named = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", PAGE))
+    assert {*document["Parameters"], *document["Outputs"]} - named == set()
+
+
+def test_the_page_tells_defaults_as_they_are(name):
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", PAGE, re.MULTILINE))
+    for parameter, what in stack(name).document["Parameters"].items():
+        assert rows.get(parameter, str(what.get("Default"))) == str(what.get("Default")), parameter
+
+
+def test_nothing_has_a_name_that_a_second_stack_would_want(name):
+    for logical, resource in made(name).made.items():
+        if (attribute := NAMES.get(resource["Type"])) is not None:
+            assert attribute not in made(name).properties(logical), logical
+
+
+def test_it_can_be_deployed_as_it_stands_for_it_uses_no_alias(name):
+    tokens = yaml.scan(STACKS[name].read_text())
+    assert not [t for t in tokens if isinstance(t, (yaml.AliasToken, yaml.AnchorToken))]
+
+
+def test_roles_take_the_path_the_boundary_and_the_prefix_that_the_account_asks_for(name):
+    bound = made(
+        name,
+        FlowLogs="all",
+        RolePath="/batch/",
+        RoleNamePrefix="acme-",
+        PermissionsBoundaryArn="arn:aws:iam::123456789012:policy/bound",
+    )
+    for role in bound.made_of_type("AWS::IAM::Role").values():
+        assert role["Path"] == "/batch/"
+        assert role["PermissionsBoundary"] == "arn:aws:iam::123456789012:policy/bound"
+        assert role["RoleName"].startswith("acme-dropwell-")
+    for profile in bound.made_of_type("AWS::IAM::InstanceProfile").values():
+        assert profile["Path"] == "/batch/"
+
+
+def test_log_groups_forget(name):
+    groups = made(name, FlowLogs="all").made_of_type("AWS::Logs::LogGroup")
+    assert [logical for logical, group in groups.items() if not group.get("RetentionInDays")] == []
