@@ -45,11 +45,15 @@ class Shared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a workflow ended, as its engine says; `status` is empty if it did not live to say."""
+    """How a workflow ended, as its engine says; `status` is empty if it did not live to say.
+
+    `files` are the objects that its outputs name.
+    """
 
     status: str
     facts: dict[str, Any]
     exit_code: int
+    files: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Engine:
     job_ids: set[str] = field(default_factory=set)
     status: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     @classmethod
     async def launch(cls, workflow_id: str, directory: Path, shared: Shared) -> Engine:
@@ -134,7 +139,7 @@ class Engine:
                     "status_reason": _HOST_LOST,
                 },
             )
-        return Outcome(self.status, self.facts, code)
+        return Outcome(self.status, self.facts, code, self.files)
 
     async def _bury(self, patience: float = 2.0) -> None:
         """End and reap what became the server's children when an engine died on its tasks.
@@ -178,6 +183,8 @@ class Engine:
             store.end(message["id"], message["status"], stamp(), message["facts"])
         elif kind == "workflow-ended":
             self.facts = message["facts"]
+        elif kind == "files":
+            self.files = tuple(message["files"])
         elif kind == "finished":
             self.status = message["status"]
             if message["failures"]:

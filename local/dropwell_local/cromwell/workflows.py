@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dropwell_local.cromwell import batch, callbacks, chaos
+from dropwell_local.cromwell import batch, callbacks, chaos, finalizing
 from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
 from dropwell_local.cromwell.engines import Engine, Shared
@@ -201,13 +201,54 @@ class Workflows:
         if self._stopping:
             return
         await asyncio.sleep(self._settings.poll_lag)
+        status, facts = outcome.status, outcome.facts
         if self._aborting(engine.workflow_id):
-            await self._tell_and_end(engine.workflow_id, "Aborted", {})
-        elif outcome.status:
-            await self._tell_and_end(engine.workflow_id, outcome.status, outcome.facts)
-        else:
+            status, facts = "Aborted", {}
+        elif not status:
             why = f"The workflow's engine ended unexpectedly (exit code {outcome.exit_code})."
-            await self._tell_and_end(engine.workflow_id, "Failed", {"failures": [_failure(why)]})
+            status, facts = "Failed", {"failures": [_failure(why)]}
+        await self._finalize(engine.workflow_id, status, facts, outcome.files)
+
+    async def _finalize(
+        self, workflow_id: str, status: str, facts: dict[str, Any], files: Sequence[str]
+    ) -> None:
+        """Copy what the options want copied, then end the workflow; no abort comes between."""
+        options = self._options(workflow_id)
+        problems = await asyncio.to_thread(
+            finalizing.finalize,
+            files=files,
+            logs=self._streams(workflow_id),
+            options=options,
+            root=options.get("aws_s3_root", self._settings.root),
+        )
+        if problems:
+            told = [*facts.get("failures", []), *map(_failure, problems)]
+            status, facts = "Failed", {**facts, "failures": told}
+        await self._tell_and_end(workflow_id, status, facts)
+        await self._keep_log(workflow_id, options)
+
+    def _streams(self, workflow_id: str) -> list[str]:
+        """Return where the streams of all calls of a run lie, those of inner workflows too."""
+        return [
+            attempt.facts[stream]
+            for one in self._store.of_root(workflow_id)
+            for attempt in self._store.calls(one.id)
+            for stream in ("stdout", "stderr")
+            if stream in attempt.facts
+        ]
+
+    async def _keep_log(self, workflow_id: str, options: dict[str, Any]) -> None:
+        """Store the workflow's own log once it has ended, which fails nothing any more."""
+        directory = self._directory(workflow_id)
+        try:
+            place = await asyncio.to_thread(
+                finalizing.keep_workflow_log, workflow_id, directory, options
+            )
+        except finalizing.NotFinalized as problem:
+            _log.warning("the log of %s is not kept: %s", workflow_id, problem)
+            return
+        if place:
+            self._store.note(workflow_id, workflowLog=place)
 
     async def _tell_and_end(self, workflow_id: str, status: str, facts: dict[str, Any]) -> None:
         """End a workflow that ran: post it first, where somebody wants to hear, then show it."""

@@ -111,17 +111,21 @@ def _unexpected(key: str, workflow: Any) -> str:
     return f"Unexpected input provided: {key} (expected inputs: [{', '.join(names)}])"
 
 
+def not_on_s3(path: str) -> str:
+    """Say of a path that is not on S3 what Cromwell on Batch says (PathFactory.scala)."""
+    return (
+        f'Could not build the path "{path}". It may refer to a filesystem not supported by this '
+        "instance of Cromwell. Supported filesystems are: s3. "
+        f'Failures: s3: Path "{path}" does not have an s3 scheme'
+    )
+
+
 def _off_s3(bound: Any) -> list[str]:
-    """Say of each file that is not on S3 what Cromwell on Batch says (PathFactory.scala)."""
     messages: list[str] = []
 
     def look(file: Any) -> str:
         if not file.value.startswith("s3://"):
-            messages.append(
-                f'Could not build the path "{file.value}". It may refer to a filesystem not '
-                "supported by this instance of Cromwell. Supported filesystems are: s3. "
-                f'Failures: s3: Path "{file.value}" does not have an s3 scheme'
-            )
+            messages.append(not_on_s3(file.value))
         return str(file.value)
 
     visit: Callable[[Any, Callable[[Any], str]], Any] = WDL.Value.rewrite_env_paths

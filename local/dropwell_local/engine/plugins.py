@@ -146,6 +146,8 @@ def workflow(
         recv = yield recv
         _store_leftovers(session, recv["outputs"], holder, Path(run_dir))
         outputs = session.as_urls(WDL.values_to_json(recv["outputs"], namespace=workflow.name))
+        if holder is session.run:
+            session.wire.send("files", files=_files_of(session, recv["outputs"]))
         session.leave(holder, "Succeeded", outputs=outputs)
         yield recv
     except Exception as error:
@@ -197,6 +199,20 @@ def _store_leftovers(session: Session, outputs: Any, holder: layout.Holder, run_
         return str(value.value)
 
     WDL.Value.rewrite_env_paths(outputs, upload)
+
+
+def _files_of(session: Session, outputs: Any) -> list[str]:
+    """Return the objects that outputs name, each once; directories Cromwell knows none."""
+    found: dict[str, None] = {}
+
+    def look(value: Any) -> str:
+        url = session.url_of(value.value) or value.value
+        if isinstance(value, WDL.Value.File) and url.startswith("s3://"):
+            found[url] = None
+        return str(value.value)
+
+    WDL.Value.rewrite_env_paths(outputs, look)
+    return list(found)
 
 
 def s3_download(cfg: Any, logger: logging.Logger, uri: str, **recv: Any) -> Coroutine:

@@ -73,3 +73,10 @@ def get_file(url: str, path: Path) -> None:
         client().download_file(bucket, key, str(path))
     except ClientError as error:
         raise Unreadable(f"fatal error: {error}") from error
+
+
+def copy(source: str, target: str) -> None:
+    """Copy an object to another place."""
+    bucket, key = split(source)
+    to_bucket, to_key = split(target)
+    client().copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
