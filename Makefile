@@ -127,6 +127,10 @@ check: $(DEV) .tools/sam/stamp  ## Lint, types, template
 bench: $(LOCAL) $(DEV)  ## Print the figures that the README quotes
 	$(BIN)/python -m benchmarks
 
+.PHONY: pictures
+pictures: $(LOCAL)  ## Take the pictures in docs/pictures anew where their words have changed
+	$(BIN)/python -m pictures
+
 # ---- Build ----------------------------------------------------------------
 
 .PHONY: build

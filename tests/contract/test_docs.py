@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+
+from dropwell_cli.main import app
+from pictures.__main__ import TAKES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -78,3 +83,48 @@ def test_every_test_that_a_promise_names_exists():
 def test_every_promise_is_held_by_a_test():
     rows = re.findall(r"^\| (?!promise|---)(.*)$", (ROOT / "docs/promises.md").read_text(), re.M)
     assert [row for row in rows if ".py::" not in row] == []
+
+
+def commands(page):
+    """Return the `dropwell` command lines of a page's code, without what stands for others."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```|^((?:    .*\n)+)", page.read_text(), re.M | re.S)
+    lines = [line.strip() for block in blocks for line in "".join(block).splitlines()]
+    spoken = re.findall(r"`(dropwell [a-z][^`]*)`", page.read_text().replace("\n", " "))
+    found = [*[line.removeprefix(".venv/bin/") for line in lines], *spoken]
+    return sorted({line for line in found if re.match(r"dropwell [a-z]", line)})
+
+
+def understood(words, command, above=None):
+    """Parse a command line as the program would, doing nothing."""
+    context = command.make_context(words[0], list(words[1:]), parent=above)
+    if hasattr(command, "commands"):
+        _, sub, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        understood([sub.name, *rest], sub, context)
+
+
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [
+        pytest.param(page, line, id=f"{page.relative_to(ROOT)}: {line}")
+        for page in PAGES
+        for line in commands(page)
+    ],
+)
+def test_every_command_a_page_shows_is_understood(page, line):
+    understood(shlex.split(line, comments=True), typer.main.get_command(app))
+
+
+def test_a_command_that_is_not_there_would_be_missed():
+    with pytest.raises(Exception, match="No such command"):
+        understood(["dropwell", "local", "rum", "x"], typer.main.get_command(app))
+    with pytest.raises(Exception, match="No such option"):
+        understood(["dropwell", "show", "x", "--all"], typer.main.get_command(app))
+
+
+def test_the_pictures_show_commands_of_the_page_on_local_runs():
+    page = ROOT / "docs/local.md"
+    pictured = set(re.findall(r"\]\(pictures/(\w+)\.svg\)", page.read_text()))
+    assert pictured == {take.name for take in TAKES}
+    for take in TAKES:
+        assert f"![{take.command}: " in page.read_text()
+        understood(shlex.split(take.command), typer.main.get_command(app))
