@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -408,6 +409,7 @@ def make_app(settings: Settings) -> Closing:
         finally:
             await workflows.stop()
             outbox.close()
+            await asyncio.sleep(0)  # what it sent last is noted
             store.close()
 
     service = BatchService(settings, workflows.records, workflows.terminate_job)

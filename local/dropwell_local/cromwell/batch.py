@@ -8,12 +8,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from dropwell_local.cromwell.clock import milliseconds
 from dropwell_local.cromwell.settings import Settings
+from dropwell_local.cromwell.store import Store
 
 _COMMAND = ["/bin/bash", "-c", "/var/scratch/fetch_and_run.sh"]
 _ENDED = ("SUCCEEDED", "FAILED")
@@ -33,8 +34,17 @@ class Job:
         After how many seconds Batch ends an attempt; 0 is never (``jobTimeout``).
     past : list of dict
         The attempts before the present one, as Batch describes them.
-    terminated : bool
-        Somebody asked for its end by TerminateJob.
+    terminated : str
+        Why somebody asked for its end by TerminateJob; empty if nobody did.
+    root : str
+        The run that it is of.
+    call : tuple
+        The call attempt that it is for: the workflow that holds it, name, shard, attempt.
+    log_file : str
+        Where the log of its last attempt is, until it is sent.
+    seen : dict
+        Of its end, what Batch does not see: ``rc`` and ``log``, as in `endings.Ending`, and
+        whether it was the ``last`` attempt of its call.
     """
 
     id: str
@@ -56,7 +66,11 @@ class Job:
     evaluate_on_exit: list[dict[str, str]] = field(default_factory=list)
     timeout_s: int = 0
     past: list[dict[str, Any]] = field(default_factory=list)
-    terminated: bool = False
+    terminated: str = ""
+    root: str = ""
+    call: tuple[str, str, int, int] = ("", "", -1, 1)
+    log_file: str = ""
+    seen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -120,36 +134,52 @@ class Records:
 
     Parameters
     ----------
+    store : Store
+        Keeps them over a restart.
     memory : float
-        Seconds for which a job that has ended is known.
+        Seconds for which a job that has ended is known to those who ask Batch.
     clock : callable
-        Seconds that only grow.
+        Seconds since 1970.
     """
 
-    def __init__(self, memory: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, memory: float, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
         self._memory = memory
         self._clock = clock
-        self._jobs: dict[str, Job] = {}
-        self._ended: deque[tuple[float, str]] = deque()
 
-    def add(self, job: Job) -> None:
-        self._jobs[job.id] = job
+    def save(self, job: Job) -> None:
+        """Record how a job is now; of its end it is unsaid until told otherwise."""
+        self._store.save_job(job.id, job.root, asdict(job), unsaid=job.ended)
 
-    def has_ended(self, job_id: str) -> None:
-        """Start to forget a job."""
-        self._ended.append((self._clock(), job_id))
+    def said(self, job_id: str) -> None:
+        """Note that a job's end was told."""
+        self._store.said(job_id)
 
     def get(self, job_id: str) -> Job | None:
-        self._forget()
-        return self._jobs.get(job_id)
+        return next((job for job in self._jobs("id = ?", job_id) if not self._forgotten(job)), None)
 
     def __iter__(self) -> Iterator[Job]:
-        self._forget()
-        return iter(self._jobs.values())
+        return (job for job in self._jobs("true") if not self._forgotten(job))
 
-    def _forget(self) -> None:
-        while self._ended and self._clock() - self._ended[0][0] >= self._memory:
-            self._jobs.pop(self._ended.popleft()[1], None)
+    def known(self, job_id: str) -> Job | None:
+        """Return a job, also one that Batch has forgotten."""
+        return next(self._jobs("id = ?", job_id), None)
+
+    def of(self, root: str) -> list[Job]:
+        """Return all jobs of a run, also those that Batch has forgotten."""
+        return list(self._jobs("root = ?", root))
+
+    def unsaid(self) -> list[Job]:
+        """Return the jobs whose end was not told before the server stopped."""
+        return list(self._jobs("unsaid"))
+
+    def _jobs(self, where: str, *values: str) -> Iterator[Job]:
+        for facts in self._store.jobs(where, *values):
+            workflow, fqn, shard, attempt = facts.pop("call")
+            yield Job(**facts, call=(workflow, fqn, shard, attempt))
+
+    def _forgotten(self, job: Job) -> bool:
+        return job.ended and self._clock() - (job.stopped_at or 0) / 1000 >= self._memory
 
 
 def arn_of(job: Job, settings: Settings) -> str:

@@ -11,7 +11,9 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from dropwell_local.engine import processes
 from dropwell_local.engine.sandbox import Sandbox
 
 _LINE_LIMIT = 256 << 20
-_HOST_LOST = "Host EC2 (instance i-0d0e11) terminated."
+HOST_LOST = "Host EC2 (instance i-0d0e11) terminated."
 """What Batch says of a job whose machine went away: here, its engine."""
 
 
@@ -41,6 +43,45 @@ class Shared:
     chaos: Dial
     sandbox: Sandbox
     engine_pids: set[int] = field(default_factory=set)
+
+    def say(self, job: batch.Job, *, log_file: str = "", log_stream: str = "") -> None:
+        """Send the event of a job's present state, and before it the log that it speaks of."""
+        envelope = batch.envelope(job, self.settings, at=time.time())
+        sent = None
+        if job.ended:
+            loop = asyncio.get_running_loop()
+            sent = partial(loop.call_soon_threadsafe, self.records.said, job.id)
+        self.outbox.put(
+            envelope,
+            log_stream=log_stream or job.log_stream,
+            log_file=log_file,
+            treatment=self.chaos.now.treatment(subject_of(job), job.status),
+            sent=sent,
+        )
+
+    def end_job(self, job: batch.Job, message: Mapping[str, Any]) -> None:
+        """Record how a job ended, then tell it.
+
+        Whoever kills the server between the two finds the job unsaid at the next start.
+        """
+        _end(job, message)
+        job.status = "SUCCEEDED" if message["ok"] else "FAILED"
+        job.log_file, job.seen = message["log"], message.get("seen", {})
+        if job.log_stream:
+            log = {
+                "logStreamName": job.log_stream,
+                "logGroupName": LOG_GROUP,
+                "region": self.settings.region,
+            }
+            self.store.note_call(*job.call, {"logConfig": log})
+        self.records.save(job)
+        self.say(job, log_file=job.log_file)
+
+    def lose_jobs(self, workflow_id: str, why: str) -> None:
+        """End whatever jobs of a workflow are still open without an exit code."""
+        for job in self.records.of(workflow_id):
+            if not job.ended:
+                self.end_job(job, lost(why))
 
 
 @dataclass(frozen=True)
@@ -58,10 +99,9 @@ class Outcome:
 
 @dataclass
 class _Running:
-    """A job, the call attempt it is for, and its process group once there is one."""
+    """A job, and its process group once there is one."""
 
     job: batch.Job
-    call: tuple[str, str, int, int]
     group: int = 0
 
 
@@ -79,10 +119,13 @@ class Engine:
     status: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    abandoned: bool = False
 
     @classmethod
     async def launch(cls, workflow_id: str, directory: Path, shared: Shared) -> Engine:
         """Start the process on what lies in `directory`."""
+        past = [_past(job) for job in shared.records.of(workflow_id)]
+        (directory / "past.json").write_text(json.dumps(past))
         ours, theirs = socket.socketpair()
         env = {name: os.environ[name] for name in os.environ if not name.startswith("MINIWDL")}
         with theirs, (directory / "engine.log").open("wb") as log:
@@ -119,6 +162,11 @@ class Engine:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(running.group, signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """End it and its tasks, but not its jobs: another engine will go on with them."""
+        self.abandoned = True
+        self.kill()
+
     async def follow(self) -> Outcome:
         """Hear it out; return how it ended, with no job left."""
         while line := await self.reader.readline():
@@ -128,17 +176,8 @@ class Engine:
         self.kill()
         self.shared.engine_pids.discard(self.process.pid)
         await self._bury()
-        for job_id in list(self.jobs):
-            self._job_ended(
-                job_id,
-                {
-                    "ok": False,
-                    "exit_code": None,
-                    "log": "",
-                    "container_reason": "",
-                    "status_reason": _HOST_LOST,
-                },
-            )
+        for job_id in [] if self.abandoned else list(self.jobs):
+            self._job_ended(job_id, lost(HOST_LOST))
         return Outcome(self.status, self.facts, code, self.files)
 
     async def _bury(self, patience: float = 2.0) -> None:
@@ -193,44 +232,60 @@ class Engine:
     def _hear_job(self, message: dict[str, Any]) -> None:
         job_id = message["id"]
         if message["event"] == "submitted":
-            workflow, fqn, shard, attempt = message["call"]
-            job = batch.Job(id=job_id, **message["facts"])
-            self.shared.records.add(job)
-            self.job_ids.add(job_id)
-            self.jobs[job_id] = _Running(job, (workflow, fqn, shard, attempt))
-            self._say(job, "RUNNABLE")
-            self.shared.scheduler.submit(job, lambda: self._let_start(job))
+            self._submitted(message)
         elif message["event"] == "running":
             running = self.jobs[job_id]
             running.group = message["pid"]
-            running.job.started_at = milliseconds()
-            stream = f"{running.job.definition}/default/{uuid.uuid4().hex}"
-            running.job.log_stream = stream
-            self._say(running.job, "RUNNING")
+            if running.job.status != "RUNNING":  # else it has gone on while the server was away
+                running.job.started_at = milliseconds()
+                stream = f"{running.job.definition}/default/{uuid.uuid4().hex}"
+                running.job.log_stream = stream
+                self._say(running.job, "RUNNING")
         elif message["event"] == "retried":
             self._attempt_ended(self.jobs[job_id], message)
         else:
             self._job_ended(job_id, message)
 
+    def _submitted(self, message: dict[str, Any]) -> None:
+        """Queue a job: a new one, or one that was there before the server stopped."""
+        job_id = message["id"]
+        job = self.shared.records.known(job_id)
+        known = job is not None
+        if job is None:
+            workflow, fqn, shard, attempt = message["call"]
+            job = batch.Job(
+                id=job_id,
+                root=self.workflow_id,
+                call=(workflow, fqn, shard, attempt),
+                **message["facts"],
+            )
+        self.job_ids.add(job_id)
+        self.jobs[job_id] = _Running(job)
+        if not known:
+            self._say(job, "RUNNABLE")
+        if job.terminated:
+            self._tell({"terminate": job_id, "reason": job.terminated})
+        queued = job
+        self.shared.scheduler.submit(queued, lambda: self._let_start(queued))
+
     def _let_start(self, job: batch.Job) -> None:
-        self._say(job, "STARTING")
-        fate = self.shared.chaos.now.fate(self._subject(job), image=job.image)
+        if job.status == "RUNNABLE":
+            self._say(job, "STARTING")
+        fate = self.shared.chaos.now.fate(subject_of(job), image=job.image)
         self._tell({"go": job.id, **({"fate": fate} if fate else {})})
 
     def terminate_job(self, job_id: str, reason: str) -> bool:
         """Ask for one job's end, as TerminateJob does; `False` if it is not this engine's."""
         if job_id not in self.jobs:
             return False
-        self.jobs[job_id].job.terminated = True
+        job = self.jobs[job_id].job
+        job.terminated = reason
+        self.shared.records.save(job)
         self._tell({"terminate": job_id, "reason": reason})
         return True
 
     def _tell(self, message: dict[str, Any]) -> None:
         self.writer.write(json.dumps(message).encode() + b"\n")
-
-    def _subject(self, job: batch.Job) -> Subject:
-        _, fqn, shard, attempt = self.jobs[job.id].call
-        return Subject(fqn, shard, attempt, len(job.past) + 1)
 
     def _attempt_ended(self, running: _Running, message: dict[str, Any]) -> None:
         """Let Batch try a job again: one more ended attempt, and back into the queue."""
@@ -242,37 +297,48 @@ class Engine:
         self._say(job, "RUNNABLE", log_file=message["log"], log_stream=stream)
         self.shared.scheduler.submit(job, lambda: self._let_start(job))
 
-    def _job_ended(self, job_id: str, message: dict[str, Any]) -> None:
-        running = self.jobs[job_id]
-        job = running.job
-        _end(job, message)
-        self._say(job, "SUCCEEDED" if message["ok"] else "FAILED", log_file=message["log"])
-        del self.jobs[job_id]
-        self.shared.records.has_ended(job_id)
+    def _job_ended(self, job_id: str, message: Mapping[str, Any]) -> None:
+        self.shared.end_job(self.jobs.pop(job_id).job, message)
         self.shared.scheduler.leave(job_id)
-        if job.log_stream:
-            log = {
-                "logStreamName": job.log_stream,
-                "logGroupName": LOG_GROUP,
-                "region": self.shared.settings.region,
-            }
-            self.shared.store.note_call(*running.call, {"logConfig": log})
 
     def _say(
         self, job: batch.Job, status: str, *, log_file: str = "", log_stream: str = ""
     ) -> None:
         job.status = status
-        envelope = batch.envelope(job, self.shared.settings, at=time.time())
-        treatment = self.shared.chaos.now.treatment(self._subject(job), status)
-        self.shared.outbox.put(
-            envelope,
-            log_stream=log_stream or job.log_stream,
-            log_file=log_file,
-            treatment=treatment,
-        )
+        self.shared.records.save(job)
+        self.shared.say(job, log_file=log_file, log_stream=log_stream)
 
 
-def _end(job: batch.Job, message: dict[str, Any]) -> None:
+def subject_of(job: batch.Job) -> Subject:
+    _, fqn, shard, attempt = job.call
+    return Subject(fqn, shard, attempt, len(job.past) + 1)
+
+
+def lost(why: str) -> dict[str, Any]:
+    """Return what an engine would say of a job that ended with nobody there to see it."""
+    silence = {"exit_code": None, "log": "", "container_reason": ""}
+    return {"ok": False, **silence, "status_reason": why}
+
+
+def _past(job: batch.Job) -> dict[str, Any]:
+    """Return a job as an engine that goes on with its workflow is told of it."""
+    ending = {
+        "exit_code": job.exit_code,
+        "status_reason": job.status_reason,
+        "container_reason": job.container_reason,
+        "rc": job.seen.get("rc"),
+        "log": job.seen.get("log", []),
+    }
+    return {
+        "call": job.call,
+        "job_id": job.id,
+        "batch_attempt": len(job.past) + 1,
+        "ending": ending if job.ended else None,
+        "last": job.seen.get("last", False),
+    }
+
+
+def _end(job: batch.Job, message: Mapping[str, Any]) -> None:
     """Write into a job how its present attempt ended."""
     job.stopped_at = milliseconds()
     job.exit_code = message["exit_code"]

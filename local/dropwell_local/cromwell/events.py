@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Parcel:
     log_file: str = ""
     since: float = 0.0
     """From when on it may be sent, by the monotonic clock."""
+    sent: Callable[[], object] | None = None
+    """Called once nothing more will be done for it."""
 
 
 class Outbox:
@@ -80,6 +82,7 @@ class Outbox:
         log_stream: str = "",
         log_file: str = "",
         treatment: Treatment = UNTOUCHED,
+        sent: Callable[[], object] | None = None,
     ) -> None:
         """Take an envelope and, to be sent before it, the log that it speaks of.
 
@@ -87,13 +90,17 @@ class Outbox:
         ----------
         treatment : Treatment
             What befalls the envelope; the log is always sent, and once.
+        sent : callable, optional
+            Called from the outbox's thread once the envelope was sent, or is given up.
         """
         now = time.monotonic()
         if log_file and self._logs and treatment is not UNTOUCHED:
             self._parcels.put(Parcel({}, log_stream, log_file, now))
             log_file = ""
         for late in treatment.delays:
-            self._parcels.put(Parcel(envelope, log_stream, log_file, now + late))
+            self._parcels.put(Parcel(envelope, log_stream, log_file, now + late, sent))
+        if sent is not None and not treatment.delays:
+            sent()
 
     def close(self) -> None:
         """Send what is waiting, what was to come later too, without trying anything twice."""
@@ -113,6 +120,10 @@ class Outbox:
                     self._deliver(ready)
             except (ValueError, KeyError, OSError) as error:  # a rule or a place we cannot use
                 _log.error("%d Batch events lost: %s", len(ready), error)
+            for parcel in ready:
+                if parcel.sent is not None:
+                    with contextlib.suppress(RuntimeError):  # the server's loop is over
+                        parcel.sent()
             if closing and not self._later:
                 return
 

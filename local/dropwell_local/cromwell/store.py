@@ -12,6 +12,7 @@ from typing import Any
 TERMINAL = ("Aborted", "Succeeded", "Failed")
 _ORDER = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded", "Failed")
 
+_CALL_ORDER = ("NotStarted", "WaitingForQueueSpace", "QueuedInCromwell", "Starting", "Running")
 _CALL_ENDED = ("Failed", "RetryableFailure", "Done", "Aborted", "Bypassed", "Unstartable")
 
 _SCHEMA = """
@@ -23,6 +24,10 @@ CREATE INDEX IF NOT EXISTS workflow_status ON workflow (status);
 CREATE TABLE IF NOT EXISTS call (
     workflow TEXT NOT NULL, fqn TEXT NOT NULL, shard INTEGER NOT NULL, attempt INTEGER NOT NULL,
     facts TEXT NOT NULL, PRIMARY KEY (workflow, fqn, shard, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS job (
+    id TEXT PRIMARY KEY, root TEXT NOT NULL, unsaid INTEGER NOT NULL, facts TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS job_root ON job (root);
+CREATE INDEX IF NOT EXISTS job_unsaid ON job (id) WHERE unsaid;
 """
 
 
@@ -174,18 +179,33 @@ class Store:
     def note_call(
         self, workflow_id: str, fqn: str, shard: int, attempt: int, facts: Mapping[str, Any]
     ) -> None:
-        """Merge facts into a call attempt's metadata. What it started with stays."""
+        """Merge facts into a call attempt's metadata.
+
+        What it started with stays, and its status never goes back: after a restart an
+        engine tells once more what it told before.
+        """
         key = (workflow_id, fqn, shard, attempt)
         row = self._db.execute(
             "SELECT facts FROM call WHERE workflow=? AND fqn=? AND shard=? AND attempt=?", key
         ).fetchone()
         known = json.loads(row[0]) if row else {}
-        merged = {**known, **facts}
-        if "start" in known:
-            merged["start"] = known["start"]
+        merged = {**known, **_news(known, facts)}
         self._db.execute(
             "INSERT OR REPLACE INTO call VALUES (?,?,?,?,?)", (*key, json.dumps(merged))
         )
+
+    def save_job(self, job_id: str, root: str, facts: Mapping[str, Any], *, unsaid: bool) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO job VALUES (?,?,?,?)", (job_id, root, unsaid, json.dumps(facts))
+        )
+
+    def said(self, job_id: str) -> None:
+        self._db.execute("UPDATE job SET unsaid = 0 WHERE id = ?", (job_id,))
+
+    def jobs(self, where: str, *values: str) -> list[dict[str, Any]]:
+        """Return the facts of jobs, by when they were submitted."""
+        rows = self._db.execute(f"SELECT facts FROM job WHERE {where} ORDER BY rowid", values)
+        return [json.loads(row[0]) for row in rows]
 
     def calls(self, workflow_id: str) -> list[Attempt]:
         """Return a workflow's call attempts, by name, shard and attempt."""
@@ -193,3 +213,17 @@ class Store:
             "SELECT * FROM call WHERE workflow = ? ORDER BY fqn, shard, attempt", (workflow_id,)
         )
         return [Attempt(w, fqn, shard, n, json.loads(facts)) for w, fqn, shard, n, facts in rows]
+
+
+def _news(known: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be learned of a call attempt of which something is known."""
+    status = known.get("executionStatus")
+    if status in _CALL_ENDED:
+        # More may have failed within a sub-workflow since it was said to have failed.
+        return {
+            name: value for name, value in facts.items() if name not in known or name == "failures"
+        }
+    news = {name: value for name, value in facts.items() if name != "start" or name not in known}
+    if status in _CALL_ORDER and facts.get("executionStatus") in _CALL_ORDER:
+        news["executionStatus"] = max(status, facts["executionStatus"], key=_CALL_ORDER.index)
+    return news

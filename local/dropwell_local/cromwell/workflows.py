@@ -15,7 +15,7 @@ from typing import Any
 from dropwell_local.cromwell import batch, callbacks, chaos, finalizing
 from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
-from dropwell_local.cromwell.engines import Engine, Shared
+from dropwell_local.cromwell.engines import HOST_LOST, Engine, Shared
 from dropwell_local.cromwell.events import Outbox
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import TERMINAL, Store, Workflow
@@ -25,6 +25,7 @@ from dropwell_local.engine import sandbox
 _log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 10.0
+_ABORTED = "cromwell abort called"
 _SHORTEST_INTERVAL_S = 0.05
 _STATUS_LAG_S = 5.0
 """How far the end that is posted may be ahead of the end that is shown (db-flush-rate)."""
@@ -54,7 +55,7 @@ class Workflows:
         self._settings = settings
         self._store = store
         scheduler = batch.Scheduler(settings.vcpus, settings.memory_mib)
-        self.records = batch.Records(settings.job_memory)
+        self.records = batch.Records(store, settings.job_memory)
         self.chaos = Dial(chaos.parse(settings.chaos))
         kept_apart = sandbox.find(settings.isolation)
         self._shared = Shared(
@@ -67,28 +68,34 @@ class Workflows:
         self._cromwell_id = f"cromid-{uuid.uuid4().hex[:7]}"
 
     def start(self) -> None:
-        """Say what became of workflows that ran when the server last stopped, and go on."""
+        """Go on with the workflows that ran when the server last stopped, then with the rest."""
+        for job in self._shared.records.unsaid():
+            self._shared.say(job, log_file=job.log_file)
+        resumed = []
         for workflow in self._store.with_status("Running", "Aborting"):
             if workflow.parent:
                 continue
             if workflow.status == "Aborting":
                 self._end(workflow.id, "Aborted", {})
-                continue
-            why = "The local Cromwell stopped while this workflow ran, and resumes none."
-            self._end(workflow.id, "Failed", {"failures": [_failure(why)]})
-        self._go(self._launch_waiting())
+            elif not (self._directory(workflow.id) / "run.json").exists():
+                why = (
+                    "The local Cromwell stopped while this workflow ran, and cannot go on with it: "
+                    "its files are no longer on this machine."
+                )
+                self._end(workflow.id, "Failed", {"failures": [_failure(why)]})
+            else:
+                resumed.append(workflow.id)
+        self._go(self._launch_waiting(resumed))
 
     async def stop(self) -> None:
-        """End every engine with its tasks. What they ran is told at the next start."""
+        """End every engine with its tasks; at the next start their workflows go on."""
         self._stopping = True
         for callback in self._callbacks:
             callback.cancel()  # Cromwell, too, loses what is unsaid (WorkflowCallbackActor.scala)
         for engine in self._engines.values():
-            engine.terminate()
+            engine.abandon()
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=_STOP_GRACE_S)
-            for engine in self._engines.values():
-                engine.kill()
             for task in left:
                 task.cancel()
 
@@ -171,7 +178,9 @@ class Workflows:
             return False
         return self._store.turn(workflow_id, "Submitted")
 
-    async def _launch_waiting(self) -> None:
+    async def _launch_waiting(self, resumed: Sequence[str]) -> None:
+        for workflow_id in resumed:
+            await self._launch(workflow_id)
         while not self._stopping:
             waiting = self._store.with_status("Submitted")
             if waiting and len(self._engines) < self._settings.max_workflows:
@@ -179,8 +188,9 @@ class Workflows:
             await asyncio.sleep(max(self._settings.launch_interval, _SHORTEST_INTERVAL_S))
 
     async def _launch(self, workflow_id: str) -> None:
-        picked_up = {"start": stamp(), "workflowProcessingEvents": [self._event("PickedUp")]}
-        self._store.turn(workflow_id, "Running", **picked_up)
+        events = self._events(workflow_id, "PickedUp")
+        if not self._store.turn(workflow_id, "Running", start=stamp(), **events):
+            self._store.note(workflow_id, **events)
         try:
             engine = await Engine.launch(workflow_id, self._directory(workflow_id), self._shared)
         except OSError as error:
@@ -278,9 +288,9 @@ class Workflows:
         return workflow is not None and workflow.status == "Aborting"
 
     def _end(self, workflow_id: str, status: str, facts: dict[str, Any]) -> None:
-        known = self._store.get(workflow_id)
-        events = known.facts.get("workflowProcessingEvents", []) if known else []
-        facts = {**facts, "workflowProcessingEvents": [*events, self._event("Finished")]}
+        """Record how a workflow ended, of whose engine nothing more will be heard."""
+        self._shared.lose_jobs(workflow_id, _ABORTED if status == "Aborted" else HOST_LOST)
+        facts = {**facts, **self._events(workflow_id, "Finished")}
         self._store.end(workflow_id, status, stamp(), facts)
 
     def _go(self, work: Any) -> asyncio.Task[None]:
@@ -295,13 +305,17 @@ class Workflows:
         if not task.cancelled() and task.exception() is not None:
             _log.error("the server lost a workflow", exc_info=task.exception())
 
-    def _event(self, description: str) -> dict[str, str]:
-        return {
+    def _events(self, workflow_id: str, description: str) -> dict[str, Any]:
+        """Return a workflow's processing events and one more."""
+        known = self._store.get(workflow_id)
+        event = {
             "cromwellId": self._cromwell_id,
             "description": description,
             "timestamp": stamp(),
             "cromwellVersion": "92",
         }
+        before = known.facts.get("workflowProcessingEvents", []) if known else []
+        return {"workflowProcessingEvents": [*before, event]}
 
     def _directory(self, workflow_id: str) -> Path:
         return self._settings.data / "workflows" / workflow_id

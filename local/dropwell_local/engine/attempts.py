@@ -73,22 +73,31 @@ class Attempt:
         stderr: Path,
     ) -> None:
         assert session.run is not None
-        self.job_id = str(uuid.uuid4())
+        self.past = session.past_of(call, number)
+        self.job_id = self.past.job_id if self.past else str(uuid.uuid4())
         self.number = number
         self.place = layout.place_of(session.run, call, number)
         self._session, self._call, self._asked = session, call, asked
         self._stdout, self._stderr = stdout, stderr
-        self._submitted = self._ended = False
-        self._code = 0
+        self._submitted, self._ended = self.past is not None, False
+        self._code = (self.over.rc or 0) if self.over else 0
         self._rc_late = 0.0
-        self.batch_attempt = 1
+        self.batch_attempt = self.past.batch_attempt if self.past else 1
+        self.files_gone = False
         self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
+
+    @property
+    def over(self) -> Ending | None:
+        """How its job ended before the server stopped, if it had; it is then told no more."""
+        return self.past.ending if self.past else None
 
     def url(self, relative: str) -> str:
         return f"s3://{self.place.bucket}/{self.place.root}/{relative}"
 
     def submit(self, command: str, inputs: Mapping[str, Any], objects: list[str]) -> None:
         """Store the scripts, then submit the job.
+
+        A job that ran when the server stopped is the same job still, and has its scripts.
 
         Parameters
         ----------
@@ -101,8 +110,9 @@ class Attempt:
         assert run is not None
         text = scripts.batch_script(self.place, command, objects)
         script_url = self._session.script_url + scripts.script_name(text)
-        for url in (script_url, self.url("script"), self.url("reconfigured-script.sh")):
-            store.put_text(url, text)
+        if self.past is None:
+            for url in (script_url, self.url("script"), self.url("reconfigured-script.sh")):
+                store.put_text(url, text)
         call, asked = self._call, self._asked
         self._session.wire.expect_go(self.job_id)
         self._session.wire.send(
@@ -127,7 +137,6 @@ class Attempt:
         self._tell(
             executionStatus="Running",  # for Cromwell it runs from here, whatever Batch does
             backend="AWSBATCH",
-            backendStatus="Initializing",
             jobId=self.job_id,
             start=now(),
             inputs=inputs,
@@ -140,6 +149,7 @@ class Attempt:
                 "cpu": str(asked.vcpus),
                 "memory": f"{asked.memory_mib} MB",
             },
+            **({} if self.past else {"backendStatus": "Initializing"}),
         )
 
     @property
@@ -178,15 +188,35 @@ class Attempt:
         """
         self._code, self._rc_late = code, rc_late
         self._after.append("*** DELOCALIZING OUTPUTS ***")
-        bucket = f"s3://{self.place.bucket}"
         if not rc_late:
             self._store_rc()
-        for path, key in (
-            (self._stderr, self.place.stderr_key),
-            (self._stdout, self.place.stdout_key),
-        ):
-            store.put_file(f"{bucket}/{key}", path)
-            self._session.remember(path, f"{bucket}/{key}")
+        for path, url in self._streams:
+            store.put_file(url, path)
+            self._session.remember(path, url)
+
+    def recall_streams(self) -> None:
+        """Note where streams are that were stored before the server stopped."""
+        for path, url in self._streams:
+            self._session.remember(path, url)
+
+    @property
+    def _streams(self) -> tuple[tuple[Path, str], ...]:
+        bucket = f"s3://{self.place.bucket}"
+        return (
+            (self._stderr, f"{bucket}/{self.place.stderr_key}"),
+            (self._stdout, f"{bucket}/{self.place.stdout_key}"),
+        )
+
+    def store_output(self, path: Path, relative: str) -> None:
+        """Store what the call made, unless that was done before the server stopped."""
+        if self.over:
+            self._session.remember(path, self.url(relative))
+        else:
+            self._session.upload(path, self.url(relative))
+
+    def store_list(self, relative: str, text: str) -> None:
+        if not self.over:
+            store.put_text(self.url(relative), text)
 
     def _store_rc(self) -> None:
         store.put_text(f"s3://{self.place.bucket}/{self.place.rc_key}", f"{self._code}\n")
@@ -245,7 +275,12 @@ class Attempt:
         if not self._submitted:
             self._fail(failure(reason), None)
             return
-        self.end(Ending(exit_code=1, rc=self._code, log=(reason,)))
+        if self.files_gone:
+            reason = (
+                "The local Cromwell was started again, and the files of this call, which had "
+                f"ended, are no longer on this machine: {reason}"
+            )
+        self.end(Ending(exit_code=1, rc=self._code, log=(reason,)), last=True)
         text = retrying.unexpected_status(layout.job_tag(self._call, self.number), self._code)
         self._fail(failure(text, failure(reason)), self._code)
 
@@ -258,11 +293,11 @@ class Attempt:
         said = f"Failed to evaluate job outputs:\nBad output '{output}': {reason}"
         self._fail(failure(said), self._code, backend="Failed" if self._code else "Succeeded")
 
-    def end(self, ending: Ending) -> None:
-        """End the job."""
+    def end(self, ending: Ending, *, last: bool = False) -> None:
+        """End the job, perhaps as the last that its call is given."""
         self._note(ending)
-        self._end(ending)
-        if self._rc_late and ending.rc is not None:
+        self._end(ending, last=last)
+        if self._rc_late and not self.over and ending.rc is not None:
             time.sleep(self._rc_late)
             self._store_rc()
 
@@ -292,8 +327,10 @@ class Attempt:
         else:
             self._after += [*_LAST_WORDS, str(ending.rc)]
 
-    def _end(self, ending: Ending, *, event: str = "ended") -> None:
+    def _end(self, ending: Ending, *, event: str = "ended", last: bool = False) -> None:
         self._ended = event == "ended"
+        if self.over:
+            return
         self._session.wire.send(
             "job",
             event=event,
@@ -303,6 +340,7 @@ class Attempt:
             container_reason=ending.container_reason,
             status_reason=ending.status_reason or EXITED,
             log="" if ending.exit_code is None else str(self._write_log()),
+            seen={"rc": ending.rc, "log": list(ending.log), "last": last},
         )
 
     def _write_log(self) -> Path:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         return {"cpu": 1 << 10, "mem_bytes": 1 << 46}  # never cut what a task asks for
 
     def __init__(self, cfg: Any, run_id: str, host_dir: str) -> None:
+        self._before = _lay_aside(Path(host_dir) / "work")
         super().__init__(cfg, run_id, host_dir)
         self.container_dir = host_dir  # the same path inside as outside, so that links hold
         self.attempt: Attempt | None = None
@@ -74,7 +76,12 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
 
     def reset(self, logger: logging.Logger) -> None:
         work = Path(self.host_work_dir())
-        work.rename(work.with_name(f"work.attempt-{self.try_counter}"))
+        aside = work.with_name(f"work.attempt-{self.try_counter}")
+        if aside.exists() and self.attempt and self.attempt.over:
+            _discard(work)  # it was put aside before the server stopped
+        else:
+            _discard(aside)
+            work.rename(aside)
         super().reset(logger)
 
     def process_runtime(self, logger: logging.Logger, runtime_eval: dict[str, Any]) -> None:
@@ -118,11 +125,16 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         """Run the call: a job an attempt, until one succeeds or Cromwell gives up."""
         while not terminating():
             self.attempt = attempt = self._submit(command)
-            ending = self._job(terminating, attempt)
+            ending = attempt.over
+            if ending is None:
+                ending = self._job(terminating, attempt)
+            else:
+                self._take_over(attempt)
             verdict = self._judge(attempt, ending)
             if not verdict.message:
                 return verdict.code or 0
-            again = verdict.retryable and self.try_counter <= self._retries
+            last = bool(attempt.past and attempt.past.last) or not verdict.retryable
+            again = not last and self.try_counter <= self._retries
             attempt.failed(ending, verdict, again=again)
             if not again:
                 raise CallFailed(verdict.message)
@@ -130,6 +142,19 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
                 self._memory_factor *= self.session.policy.memory_factor
             self.reset(logger)
         raise Terminated(quiet=True)
+
+    def _take_over(self, attempt: Attempt) -> None:
+        """Put back what an attempt left that had ended when the server stopped.
+
+        Where there is a later attempt, the folder is what that one has left.
+        """
+        if self.session.past_of(self.call, attempt.number + 1) is None:
+            attempt.files_gone = not self._before.exists()
+            if self._before.exists():
+                work = Path(self.host_work_dir())
+                _discard(work)
+                self._before.rename(work)
+        attempt.recall_streams()
 
     def _judge(self, attempt: Attempt, ending: endings.Ending) -> retrying.Verdict:
         return retrying.judge(
@@ -145,6 +170,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
 
         The job itself is ended by whoever knows whether its outputs could be stored.
         """
+        _discard(self._before)
         while True:
             ending = self._try(terminating, attempt)
             if not attempt.tries_again(ending):
@@ -223,7 +249,9 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
     def _clear(self, batch_attempt: int) -> None:
         """Give Batch's next attempt a machine that knows nothing of the last one."""
         work = Path(self.host_work_dir())
-        work.rename(work.with_name(f"work.attempt-{self.try_counter}.batch-{batch_attempt - 1}"))
+        aside = work.with_name(f"work.attempt-{self.try_counter}.batch-{batch_attempt - 1}")
+        _discard(aside)
+        work.rename(aside)
         work.mkdir()
 
     def _submit(self, command: str) -> Attempt:
@@ -244,6 +272,8 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             stdout=Path(self.host_stdout_txt()),
             stderr=Path(self.host_stderr_txt()),
         )
+        if attempt.over:
+            return attempt
         Path(self.host_dir, "script").write_text(
             scripts.host_script(self.host_work_dir(), values.get("env", {}), command)
         )
@@ -289,6 +319,28 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         if not bwrap:
             return plain
         return sandbox.command_line(bwrap, folder=Path(self.host_dir), argv=plain)
+
+
+def _lay_aside(work: Path) -> Path:
+    """Move away what an engine before this one left in a call's folder; return where to.
+
+    An engine that was ended before it came to look at that may have left an empty folder beside.
+    """
+    before = work.with_name("work.before")
+    if work.exists():
+        if before.exists():
+            _discard(work)
+        else:
+            work.rename(before)
+    return before
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder, or at least its name: a task may have made files that stay."""
+    if folder.exists():
+        gone = folder.with_name(f".gone-{uuid.uuid4()}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _host_environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import threading
 import uuid
 from collections.abc import Generator
@@ -45,6 +46,7 @@ def task(
         recv = yield recv
         yield recv
         return
+    _unlink_outputs(run_dir)
     call = session.locate(run_id_stack)
     given = session.as_urls(WDL.values_to_json(recv["inputs"]))
     called_with = recv["inputs"]
@@ -75,10 +77,16 @@ def task(
 def _end(attempt: Attempt, error: Exception, reason: str, task_name: str) -> None:
     """End an attempt whose outputs are not there, or not as declared."""
     output = str(getattr(error, "job_id", "")).removeprefix("decl-")
-    if attempt.is_open and output and not isinstance(error, OutputError):
+    broken = output and not isinstance(error, OutputError) and not attempt.files_gone
+    if attempt.is_open and broken:
         attempt.unreadable(f"{task_name}.{output}", reason)
     else:
         attempt.incomplete(reason)
+
+
+def _unlink_outputs(run_dir: str) -> None:
+    """Remove the links that an engine before this one made of the outputs; they come anew."""
+    shutil.rmtree(Path(run_dir) / "out", ignore_errors=True)
 
 
 def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None:
@@ -111,7 +119,7 @@ class _Upload:
             relative = self._globs.get(path) or (
                 str(path.relative_to(self._work)) if inside else path.name
             )
-            self._session.upload(path, self._attempt.url(relative))
+            self._attempt.store_output(path, relative)
         return str(value.value)
 
     def _store_list(self, pattern: str) -> None:
@@ -121,7 +129,7 @@ class _Upload:
         for path in found:
             self._globs.setdefault(path.resolve(), f"glob-{digest}/{path.name}")
         names = "".join(f"{path.name}\n" for path in found)
-        store.put_text(self._attempt.url(f"glob-{digest}.list"), names)
+        self._attempt.store_list(f"glob-{digest}.list", names)
 
 
 def workflow(
@@ -138,6 +146,7 @@ def workflow(
         recv = yield recv
         yield recv
         return
+    _unlink_outputs(run_dir)
     given = session.as_urls(WDL.values_to_json(recv["inputs"], namespace=workflow.name))
     holder = _enter(session, run_id_stack, workflow, given)
     session.scatters[tuple(run_id_stack)] = inner_scatter_names(workflow)
@@ -230,10 +239,12 @@ def s3_download(cfg: Any, logger: logging.Logger, uri: str, **recv: Any) -> Coro
     bucket, key = store.split(uri)
     path = session.directory / "inputs" / bucket / key
     with _downloading.setdefault(uri, threading.Lock()):
-        if not path.exists():
+        if not path.is_file() and str(path) not in session.unreadable:
             partial = path.with_name(f".{uuid.uuid4()}")
             try:
                 store.get_file(uri, partial)
+                if path.is_dir():  # it could not be read before the server stopped
+                    path.rmdir()
                 partial.replace(path)
             except store.Unreadable as error:
                 path.mkdir(parents=True, exist_ok=True)  # a place that no one can read as a file

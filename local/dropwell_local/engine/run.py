@@ -6,6 +6,7 @@ process of its own.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -22,8 +23,9 @@ import WDL
 import WDL.runtime
 
 from dropwell_local.engine import processes, retrying
+from dropwell_local.engine.endings import Ending
 from dropwell_local.engine.inputs import BadInputs, bind
-from dropwell_local.engine.session import Failure, Session, begin, failed, failure
+from dropwell_local.engine.session import Failure, Past, Session, begin, failed, failure
 from dropwell_local.engine.wire import Wire
 
 _MAX_IMPORTS = 1 << 30
@@ -49,9 +51,11 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
 
     ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
     ``workflow_url``, ``runtime_defaults``, ``memory_retry_keys``, ``trust_rc``; beside it lie
-    ``main.wdl`` and perhaps ``imports.zip``. `bwrap` is the program that keeps tasks apart, or
-    empty.
+    ``main.wdl``, perhaps ``imports.zip`` and, of a run that was begun before, ``past.json``.
+    `bwrap` is the program that keeps tasks apart, or empty.
     """
+    lock = (directory / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # an engine that lost its server may be about to end
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each running task holds log files
     processes.adopt_strays()
@@ -60,6 +64,7 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     session = Session(
         what["id"], what["root"], what["script_url"], directory, what["labels"], wire, bwrap
     )
+    session.past = _past(directory / "past.json")
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     status, problems = _run(session, what)
@@ -67,6 +72,18 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     causes = session.failures_of(session.run_id)
     wire.send("finished", status=status, failures=[failed(causes)] if causes else problems)
     processes.kill_strays()
+
+
+def _past(file: Path) -> dict[tuple[str, str, int, int], Past]:
+    """Read what the server knows of call attempts from before it stopped."""
+    past = {}
+    for one in json.loads(file.read_text()) if file.exists() else []:
+        workflow, fqn, shard, attempt = one.pop("call")
+        ending = one.pop("ending")
+        if ending is not None:
+            ending = Ending(**{**ending, "log": tuple(ending["log"])})
+        past[workflow, fqn, shard, attempt] = Past(**one, ending=ending)
+    return past
 
 
 def _lost() -> None:
@@ -126,8 +143,8 @@ def _load(directory: Path, url: str) -> Any:
     if url:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"Failed to resolve '{url}': only http and https can be fetched")
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            main_file.write_bytes(answer.read(_MAX_SOURCE))
+        if not main_file.stat().st_size:  # else it was fetched before the server stopped
+            main_file.write_bytes(_fetch(url))
     imports.mkdir(exist_ok=True)
     if (directory / "imports.zip").exists():
         _unpack(directory / "imports.zip", imports)
@@ -145,6 +162,12 @@ def _load(directory: Path, url: str) -> Any:
     if document.workflow is None:
         raise ValueError("The WDL source has no workflow, so there is nothing to run")
     return document.workflow
+
+
+def _fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        source: bytes = answer.read(_MAX_SOURCE)
+    return source
 
 
 def _unpack(archive: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.engine import store
+from dropwell_local.engine.endings import Ending
 from dropwell_local.engine.layout import Call, Holder, locate, parse_call
 from dropwell_local.engine.retrying import Policy
 from dropwell_local.engine.wire import Wire
@@ -30,6 +31,28 @@ def failed(causes: list[Failure]) -> Failure:
 def now() -> str:
     """Return the time as Cromwell writes it: UTC, milliseconds (TimeUtil.scala)."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the server knows, from before it stopped, of an attempt of a call.
+
+    Parameters
+    ----------
+    job_id : str
+        Its job.
+    batch_attempt : int
+        Which of Batch's attempts it had come to.
+    ending : Ending, optional
+        How that ended, if it had.
+    last : bool
+        Whether Cromwell would give the call no other attempt, whatever the ending looks like.
+    """
+
+    job_id: str
+    batch_attempt: int
+    ending: Ending | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,9 @@ class Session:
         The program that keeps tasks apart from this machine; empty, none does.
     policy : Policy
         What is to be made of failures.
+    past : dict
+        Of each call attempt (the workflow that holds it, name, shard, attempt) that was begun
+        before the server stopped, what became of it.
     """
 
     run_id: str
@@ -69,6 +95,7 @@ class Session:
     wire: Wire
     bwrap: str = ""
     policy: Policy = field(default_factory=Policy)
+    past: dict[tuple[str, str, int, int], Past] = field(default_factory=dict)
     run: Holder | None = None
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -77,6 +104,9 @@ class Session:
     _urls: dict[str, str] = field(default_factory=dict)
     _inner: dict[str, Inner] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def past_of(self, call: Call, attempt: int) -> Past | None:
+        return self.past.get((call.holder.workflow_id, call.fqn, call.shard, attempt))
 
     def locate(self, stack: list[str]) -> Call:
         """Return the call that miniwdl's stack of ids names; enter inner scatters on the way."""

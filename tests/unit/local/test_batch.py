@@ -9,6 +9,7 @@ from dropwell.aws import events
 from dropwell.jobs import JobStatus
 from dropwell_local.cromwell import batch
 from dropwell_local.cromwell.settings import Settings, parse
+from dropwell_local.cromwell.store import Store
 
 SETTINGS = Settings(data=Path("/nowhere"), root="s3://b/r", script_bucket="b", region="eu-west-1")
 
@@ -160,14 +161,17 @@ def test_a_job_without_a_container_has_an_attempt_that_says_why() -> None:
     assert "startedAt" not in attempt
 
 
-def test_batch_forgets_jobs_some_time_after_their_end() -> None:
+def test_batch_forgets_jobs_some_time_after_their_end(tmp_path: Path) -> None:
     now = [0.0]
-    records = batch.Records(10, clock=lambda: now[0])
-    for name in ("ended", "running"):
-        records.add(job(name))
-    records.has_ended("ended")
+    store = Store(tmp_path / "cromwell.sqlite")
+    records = batch.Records(store, 10, clock=lambda: now[0])
+    ended = job("ended")
+    ended.status, ended.stopped_at = "SUCCEEDED", 0
+    records.save(ended)
+    records.save(job("running"))
 
     now[0] = 9.9
-    assert records.get("ended") is not None
+    assert records.get("ended") == ended
     now[0] = 10.0
     assert [one.id for one in records] == ["running"]
+    store.close()
