@@ -76,13 +76,14 @@ class Workflows:
             if workflow.parent:
                 continue
             if workflow.status == "Aborting":
-                self._end(workflow.id, "Aborted", {})
+                self._go(self._tell_and_end(workflow.id, "Aborted", {}))
             elif not (self._directory(workflow.id) / "run.json").exists():
                 why = (
                     "The local Cromwell stopped while this workflow ran, and cannot go on with it: "
                     "its files are no longer on this machine."
                 )
-                self._end(workflow.id, "Failed", {"failures": [_failure(why)]})
+                facts = {"failures": [_failure(why)]}
+                self._go(self._tell_and_end(workflow.id, "Failed", facts))
             else:
                 resumed.append(workflow.id)
         self._go(self._launch_waiting(resumed))
