@@ -20,6 +20,7 @@ from WDL.runtime.error import OutputError, RunFailed, Terminated
 from dropwell_local.engine import layout, leaving, store
 from dropwell_local.engine.attempts import Attempt
 from dropwell_local.engine.backend import HostContainer
+from dropwell_local.engine.holding import Activity
 from dropwell_local.engine.leaving import Leaving
 from dropwell_local.engine.session import (
     Inner,
@@ -47,6 +48,20 @@ def task(
         yield recv
         return
     _unlink_outputs(run_dir)
+    with Activity(session.going) as activity:
+        try:
+            yield from _follow(session, run_id_stack, run_dir, task, recv)
+        except Terminated:
+            raise
+        except Exception:
+            activity.hold()
+            raise
+
+
+def _follow(
+    session: Session, run_id_stack: list[str], run_dir: str, task: Any, recv: dict[str, Any]
+) -> Coroutine:
+    """Tell of a call whatever there is to tell."""
     call = session.locate(run_id_stack)
     given = session.as_urls(WDL.values_to_json(recv["inputs"]))
     called_with = recv["inputs"]
@@ -147,6 +162,7 @@ def workflow(
         yield recv
         return
     _unlink_outputs(run_dir)
+    session.going.moved()
     given = session.as_urls(WDL.values_to_json(recv["inputs"], namespace=workflow.name))
     holder = _enter(session, run_id_stack, workflow, given)
     session.scatters[tuple(run_id_stack)] = inner_scatter_names(workflow)
@@ -236,6 +252,14 @@ def s3_download(cfg: Any, logger: logging.Logger, uri: str, **recv: Any) -> Coro
 
         yield from awscli_downloader(cfg, logger, uri, **recv)
         return
+    with Activity(session.going):
+        path = _fetch(session, uri)
+    session.remember(path, uri)
+    yield {"outputs": {"file": str(path)}}
+
+
+def _fetch(session: Session, uri: str) -> Path:
+    """Return where an object lies on this machine, fetched unless it is there."""
     bucket, key = store.split(uri)
     path = session.directory / "inputs" / bucket / key
     with _downloading.setdefault(uri, threading.Lock()):
@@ -249,5 +273,4 @@ def s3_download(cfg: Any, logger: logging.Logger, uri: str, **recv: Any) -> Coro
             except store.Unreadable as error:
                 path.mkdir(parents=True, exist_ok=True)  # a place that no one can read as a file
                 session.unreadable[str(path)] = str(error)
-    session.remember(path, uri)
-    yield {"outputs": {"file": str(path)}}
+    return path

@@ -145,6 +145,25 @@ def memory_factor(options: Mapping[str, Any]) -> float:
     return factor
 
 
+def continues(options: Mapping[str, Any]) -> bool:
+    """Whether calls go on being started after a failure: ``workflow_failure_mode``.
+
+    Raises
+    ------
+    ValueError
+        There is no such mode (WorkflowFailureMode.scala).
+
+    Examples
+    --------
+    >>> continues({"workflow_failure_mode": "ContinueWhilePossible"}), continues({})
+    (True, False)
+    """
+    mode = str(options.get("workflow_failure_mode", "NoNewCalls"))
+    if mode.lower() not in ("nonewcalls", "continuewhilepossible"):
+        raise ValueError(f"Invalid workflow failure mode: {mode}")
+    return mode.lower() == "continuewhilepossible"
+
+
 def unexpected_status(job_tag: str, code: int) -> str:
     """Say that a job's return code is fine and the job is not."""
     return (

@@ -24,6 +24,7 @@ import WDL.runtime
 
 from dropwell_local.engine import processes, retrying
 from dropwell_local.engine.endings import Ending
+from dropwell_local.engine.holding import Going
 from dropwell_local.engine.inputs import BadInputs, bind
 from dropwell_local.engine.session import Failure, Past, Session, begin, failed, failure
 from dropwell_local.engine.wire import Wire
@@ -102,6 +103,7 @@ def _run(session: Session, what: dict[str, Any]) -> tuple[str, list[Failure]]:
             memory_factor=retrying.memory_factor(what["options"]),
             trust_rc=what["trust_rc"],
         )
+        session.going = Going(hold=retrying.continues(what["options"]))
         workflow = _load(directory, what["workflow_url"])
         inputs = bind(workflow, what["inputs"])
     except BadInputs as error:

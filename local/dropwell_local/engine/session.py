@@ -12,6 +12,7 @@ from typing import Any
 
 from dropwell_local.engine import store
 from dropwell_local.engine.endings import Ending
+from dropwell_local.engine.holding import Going
 from dropwell_local.engine.layout import Call, Holder, locate, parse_call
 from dropwell_local.engine.retrying import Policy
 from dropwell_local.engine.wire import Wire
@@ -85,6 +86,8 @@ class Session:
     past : dict
         Of each call attempt (the workflow that holds it, name, shard, attempt) that was begun
         before the server stopped, what became of it.
+    going : Going
+        What goes on, so that failures can be held back.
     """
 
     run_id: str
@@ -96,6 +99,7 @@ class Session:
     bwrap: str = ""
     policy: Policy = field(default_factory=Policy)
     past: dict[tuple[str, str, int, int], Past] = field(default_factory=dict)
+    going: Going = field(default_factory=Going)
     run: Holder | None = None
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)

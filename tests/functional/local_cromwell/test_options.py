@@ -108,3 +108,84 @@ def test_streams_and_the_workflows_log_are_kept_of_a_failed_run_too(cromwell: Cr
     kept = f"{PLACE}/log/workflow.{run_id}.log"
     until(lambda: cromwell.metadata(run_id).get("workflowLog") == kept)  # after the end is shown
     assert "per_sample" in cromwell.read(kept)
+
+
+BRANCHED = """version 1.0
+import "sub.wdl" as lib
+workflow w {
+  call lib.t as bad { input: line = "exit 3" }
+  call lib.t as slow { input: line = "sleep 2.5; echo slow" }
+  call lib.t as more { input: line = "echo " + slow.said }
+  call lib.t as never { input: line = "echo " + bad.said }
+  scatter (i in [0, 1]) { call lib.s { input: i = i } }
+}
+"""
+BRANCH = """version 1.0
+workflow s {
+  input { Int i }
+  call t as first { input: line = "exit ~{i}" }
+  call t as slow { input: line = "sleep 0.5; echo x" }
+  call t as second { input: line = "echo " + slow.said }
+  output { String said = second.said }
+}
+task t {
+  input { String line }
+  command <<< ~{line} >>>
+  output { String said = read_string(stdout()) }
+  runtime { docker: "ubuntu:22.04" memory: "256 MB" }
+}
+"""
+
+
+def branched(cromwell: Cromwell, mode: str) -> tuple[str, dict[str, list[str]]]:
+    """Run what fails here and there; return its id and how the calls of all workflows ended."""
+    options = json.dumps({"workflow_failure_mode": mode})
+    run_id = cromwell.submit(BRANCHED, {}, {"sub.wdl": BRANCH}, workflowOptions=options)
+    assert cromwell.wait(run_id) == "Failed"
+    calls = dict(cromwell.calls(run_id))
+    for call in calls["w.s"]:
+        for name, attempts in cromwell.calls(call["subWorkflowId"]).items():
+            calls.setdefault(name, []).extend(attempts)
+    return run_id, {name: [one["executionStatus"] for one in calls[name]] for name in calls}
+
+
+def test_after_a_failure_what_runs_goes_on_and_nothing_starts(cromwell: Cromwell) -> None:
+    _, calls = branched(cromwell, "NoNewCalls")
+
+    assert calls["w.bad"] == ["Failed"]
+    assert calls["w.slow"] == ["Done"]
+    assert "w.more" not in calls
+
+
+def test_what_does_not_need_a_failed_call_goes_on_where_it_is_wanted(cromwell: Cromwell) -> None:
+    run_id, calls = branched(cromwell, "ContinueWhilePossible")
+
+    assert calls["w.bad"] == ["Failed"]
+    assert calls["w.more"] == ["Done"]
+    assert "w.never" not in calls
+    assert calls["w.s"] == ["Done", "Failed"]
+    assert calls["s.first"] == ["Done", "Failed"]
+    assert calls["s.second"] == ["Done", "Done"]  # in the failed inner workflow, too
+    (failure,) = cromwell.metadata(run_id)["failures"]
+    assert [one["message"].partition(" ")[0] for one in failure["causedBy"]] == ["Job", "Workflow"]
+
+
+def test_an_abort_reaches_a_run_that_holds_failures_back(cromwell: Cromwell) -> None:
+    source = BRANCH.replace("sleep 0.5", "sleep 60")
+    options = json.dumps({"workflow_failure_mode": "continuewhilepossible"})
+    run_id = cromwell.submit(source, {"s.i": 2}, workflowOptions=options)
+    until(lambda: "FAILED" in [one["status"] for one in cromwell.events(run_id)])
+
+    cromwell.post(f"/{run_id}/abort")
+
+    assert cromwell.wait(run_id) == "Aborted"
+    ends = {name: one[0]["executionStatus"] for name, one in cromwell.calls(run_id).items()}
+    assert ends == {"s.first": "Failed", "s.slow": "Aborted"}
+
+
+def test_a_mode_that_there_is_none_of_fails_the_workflow(cromwell: Cromwell) -> None:
+    run_id, status = ended(cromwell, DISTINCT, workflow_failure_mode="Whatever")
+
+    assert status == "Failed"
+    (failure,) = cromwell.metadata(run_id)["failures"]
+    assert failure["causedBy"][0]["message"] == "Invalid workflow failure mode: Whatever"
