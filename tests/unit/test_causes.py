@@ -30,6 +30,13 @@ MISSING = (
     "*** LOCALIZATION FAILED ***\n"
 )
 DENIED = "fatal error: An error occurred (403) when calling the HeadObject operation: Forbidden"
+ROLE = "arn:aws:sts::123456789012:assumed-role/cardio-jobs/0a1b2c3d4e5f"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+KEY_DENIED = (
+    "download failed: s3://data/ref.fa to ../ref.fa An error occurred (AccessDenied) when calling "
+    f"the GetObject operation: User: {ROLE} is not authorized to perform: kms:Decrypt on resource: "
+    f"{KEY} because no identity-based policy allows the kms:Decrypt action\n"
+)
 
 
 def failed(**known):
@@ -137,6 +144,29 @@ CASES = {
         failed(exit_code=1, rc_present=False, job_log=DENIED),
         "log-input-denied",
     ),
+    "an input whose key may not be used": (
+        failed(exit_code=1, rc_present=False, job_log=KEY_DENIED),
+        "log-input-key-denied",
+    ),
+    "an input whose key may not be used, in S3's older words": (
+        failed(
+            exit_code=1,
+            rc_present=False,
+            job_log="fatal error: An error occurred (AccessDenied) when calling the GetObject "
+            "operation: The ciphertext refers to a customer master key that does not exist, does "
+            "not exist in this region, or you are not allowed to access.\n",
+        ),
+        "log-input-key-denied",
+    ),
+    "an input that may not be read, of which no key is the reason": (
+        failed(
+            exit_code=1,
+            rc_present=False,
+            job_log="An error occurred (AccessDenied) when calling the GetObject operation: "
+            f"User: {ROLE} is not authorized to perform: s3:GetObject on resource: x\n",
+        ),
+        "log-input-denied",
+    ),
     "an input in Glacier": (
         failed(
             exit_code=1,
@@ -170,6 +200,27 @@ CASES = {
             "the PutObject operation: Access Denied\n",
         ),
         "log-upload-denied",
+    ),
+    "outputs for whose bucket the key may not be used": (
+        failed(
+            return_code=0,
+            rc_present=True,
+            exit_code=1,
+            job_log="upload failed: ./x to s3://w/x An error occurred (AccessDenied) when calling "
+            f"the PutObject operation: User: {ROLE} is not authorized to perform: "
+            f"kms:GenerateDataKey on resource: {KEY} because no identity-based policy allows the "
+            "kms:GenerateDataKey action\n",
+        ),
+        "log-upload-key-denied",
+    ),
+    "an rc file for whose bucket the key may not be used": (
+        failed(
+            rc_present=False,
+            exit_code=1,
+            job_log="upload failed: ./x to s3://w/x An error occurred (AccessDenied) when calling "
+            f"the UploadPart operation: User: {ROLE} is not authorized to perform: kms:Decrypt\n",
+        ),
+        "log-upload-key-denied",
     ),
     "an output that is not there, by the log": (
         failed(
@@ -269,6 +320,16 @@ class TestWhatIsSaid:
         verdict = judge(failed(return_code=139, rc_present=True))
         assert verdict.why == "crashed: its program was ended by SIGSEGV"
         assert verdict.evidence == ("return code 139 (SIGSEGV)",)
+
+    @pytest.mark.parametrize(
+        ("copying", "operation"), [("download", "GetObject"), ("upload", "PutObject")]
+    )
+    def test_of_a_key_names_kms_and_the_platform_team(self, copying, operation):
+        log = KEY_DENIED.replace("download", copying).replace("GetObject", operation)
+        verdict = judge(failed(exit_code=1, rc_present=False, job_log=log))
+        assert "KMS key" in verdict.why
+        assert verdict.actor is Actor.PLATFORM
+        assert "kms:Decrypt" in verdict.next_step
 
     def test_of_nothing_says_so(self):
         verdict = judge(Evidence())

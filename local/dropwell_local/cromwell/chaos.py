@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-FATES = ("spot", "host", "oom", "timeout", "disk", "pull", "localize")
+FATES = ("spot", "host", "oom", "timeout", "disk", "pull", "localize", "kms")
 """What ends an attempt in the command's place, without an rc file."""
 OUTAGES = ("down", "slow", "error", "html", "truncate")
 """What a request to Cromwell meets instead of its answer, for a window of time."""

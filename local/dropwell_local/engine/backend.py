@@ -186,7 +186,8 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             attempt.aborted(None)
             raise Terminated(quiet=True)
         fate = wire.fate_of(attempt.job_id)
-        end = endings.fated(**fate["end"]) if "end" in fate else None
+        addresses = filter(None, map(self.session.url_of, self.input_path_map))
+        end = endings.fated(**fate["end"], source=next(addresses, "")) if "end" in fate else None
         if end is not None and not end.ran:
             return end
         try:

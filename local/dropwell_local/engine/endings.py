@@ -11,6 +11,14 @@ from dataclasses import dataclass
 
 from dropwell_local.engine import processes
 
+_KEY_DENIED = (
+    "An error occurred (AccessDenied) when calling the GetObject operation: User: "
+    "arn:aws:sts::123456789012:assumed-role/batch-jobs/job is not authorized to perform: "
+    "kms:Decrypt on resource: arn:aws:kms:us-east-1:123456789012:key/"
+    "1234abcd-12ab-34cd-56ef-1234567890ab because no identity-based policy allows the "
+    "kms:Decrypt action"
+)
+
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"
 
@@ -59,7 +67,7 @@ def not_localized(reason: str) -> Ending:
     return Ending(exit_code=1, log=(reason,), began=False)
 
 
-def fated(name: str, *, image: str, instance: str) -> Ending:
+def fated(name: str, *, image: str, instance: str, source: str = "") -> Ending:
     """Return how a cruelty ends an attempt.
 
     Parameters
@@ -68,6 +76,8 @@ def fated(name: str, *, image: str, instance: str) -> Ending:
         One of `chaos.FATES`.
     instance : str
         The machine's id, where it is named.
+    source : str
+        The address of an input, if the attempt has any.
 
     Examples
     --------
@@ -96,4 +106,7 @@ def fated(name: str, *, image: str, instance: str) -> Ending:
             "An error occurred (404) when calling the HeadObject operation: Key does not exist"
         )
         return not_localized(f"fatal error: {refused}")
+    if name == "kms":
+        begins = f"download failed: {source} to ../tmp/scratch" if source else "fatal error:"
+        return not_localized(f"{begins} {_KEY_DENIED}")
     raise ValueError(f"no such ending: {name}")

@@ -66,6 +66,7 @@ HOST = "Host EC2 (instance i-"
         ("disk", 1, "Essential container in task exited", True),
         ("pull", None, "CannotPullContainerError", False),
         ("localize", 1, "Essential container in task exited", True),
+        ("kms", 1, "Essential container in task exited", True),
     ],
 )
 def test_each_fate_ends_a_job_in_batchs_words_and_without_rc(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dropwell.causes import Actor, Evidence, judge
 from dropwell_cli import Failure
 from dropwell_cli.sessions import checked_chaos
 from dropwell_local.cromwell.chaos import (
@@ -99,6 +100,21 @@ def test_every_fate_is_an_ending(name: str) -> None:
     ending = fated(name, image="ubuntu", instance="i-0abc")
     assert ending.status_reason or ending.container_reason or ending.log
     assert ending.exit_code is None or ending.exit_code != 0
+
+
+@pytest.mark.parametrize("source", ["", "s3://data/ref.fa"])
+def test_a_key_that_is_not_open_is_told_as_the_aws_cli_does_and_understood(source: str) -> None:
+    ending = fated("kms", image="ubuntu", instance="", source=source)
+    verdict = judge(
+        Evidence(
+            job_status="FAILED",
+            exit_code=ending.exit_code,
+            rc_present=False,
+            job_log="\n".join(ending.log),
+        )
+    )
+    assert source in ending.log[0]
+    assert (verdict.rule, verdict.actor) == ("log-input-key-denied", Actor.PLATFORM)
 
 
 def test_the_command_takes_only_chaos_that_can_be_followed() -> None:
