@@ -354,6 +354,14 @@ class TestEvidence:
             'the HeadObject operation: Key "s1/x.bam" does not exist"'
         )
 
+    def test_quotes_the_end_of_what_was_found_far_into_a_long_line(self):
+        verdict = judge(failed(exit_code=1, rc_present=False, job_log=KEY_DENIED))
+        assert verdict.evidence[0].endswith(
+            f'is not authorized to perform: kms:Decrypt on resource: {KEY}"'
+        )
+        assert verdict.evidence[0].startswith('job log, last line: "…')
+        assert len(verdict.evidence[0]) < 200
+
     def test_knows_the_last_line(self):
         verdict = judge(
             failed(return_code=1, rc_present=True, stderr="a\ntar: No space left on device\n\n")

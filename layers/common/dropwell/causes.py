@@ -270,6 +270,7 @@ def _conditions(rows: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
 _TASK_TEXTS = ("stderr", "stdout", "job_log")
 _READ_OF_LOG = 1 << 16
 _READ_OF_REASON = 1 << 12
+_CITED = 160  # characters
 
 _SIGNALS = {
     129: "SIGHUP",
@@ -420,11 +421,18 @@ def _cited(sighting: Sighting, evidence: Evidence) -> str:
     text = sighting.found.string
     if sighting.field not in _TASK_TEXTS:
         speaker = "Cromwell" if sighting.field == "cromwell_message" else "Batch"
-        return f'{speaker} "{one_line(sighting.found[0], 160)}"'
+        return f'{speaker} "{one_line(sighting.found[0], _CITED)}"'
     begin = text.rfind("\n", 0, sighting.found.start()) + 1
     end = text.find("\n", sighting.found.end())
     line = text[begin:end] if end >= 0 else text[begin:]
     after = 0 if end < 0 else len(text[end:].strip().split("\n")) if text[end:].strip() else 0
     place = "last line" if after == 0 else f"line {after + 1} from the end"
     name = sighting.field.replace("_", " ")
-    return f'{name}, {place}: "{one_line(line, 160)}"'
+    return f'{name}, {place}: "{_around(line, sighting.found.end() - begin)}"'
+
+
+def _around(line: str, end: int) -> str:
+    """Return a line, cut to what is found at its beginning, or to what ends where the find does."""
+    if end <= _CITED or len(line) <= _CITED:
+        return one_line(line, _CITED)
+    return one_line(f"…{line[end - _CITED + 1 : end]}", _CITED)
