@@ -141,3 +141,36 @@ def test_a_job_that_waits_can_be_terminated(
         # Batch's records of what has ended do not last: here, not a moment.
         assert asked.describe_jobs(jobs=[waiting])["jobs"] == []
         assert len(asked.describe_jobs(jobs=[job_of(cromwell, first)])["jobs"]) == 1
+
+
+def test_labels_are_tags_unless_a_server_tags_nothing(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with start(tmp_path_factory.mktemp("tagless"), tags=False) as server:
+        cromwell = speak_to(server)
+        source = TASK.format(command="true", runtime="")
+        run_id = cromwell.submit(source, labels='{"project": "cardio"}')
+        assert cromwell.wait(run_id) == "Succeeded"
+
+        (job,) = client(cromwell).describe_jobs(jobs=[job_of(cromwell, run_id)])["jobs"]
+        assert (job["tags"], job["propagateTags"]) == ({}, False)
+        assert {tuple(one["tags"]) for one in cromwell.events()} == {("resourceArn",)}
+        assert cromwell.metadata(run_id)["labels"]["project"] == "cardio"
+
+
+def test_labels_are_among_a_jobs_tags_and_its_own_win(cromwell: Cromwell, batch: Any) -> None:
+    labels = '{"project": "cardio", "cromwell-workflow-name": "mine"}'
+    run_id = cromwell.submit(TASK.format(command="true", runtime=""), labels=labels)
+    assert cromwell.wait(run_id) == "Succeeded"
+
+    (job,) = batch.describe_jobs(jobs=[job_of(cromwell, run_id)])["jobs"]
+    assert job["tags"] == {
+        "project": "cardio",
+        "cromwell-workflow-name": "one",
+        "cromwell-workflow-id": run_id,
+        "cromwell-root-workflow-name": "one",
+        "cromwell-root-workflow-id": run_id,
+        "cromwell-task-id": "one.t-None-1",
+    }
