@@ -198,7 +198,7 @@ def local_stack(
             )
             # Not in words of its own: whoever tries a pipeline is to know what it may touch.
             say(f"Starting the local Cromwell; tasks {sandbox.find(settings.isolation)}")
-            server = LocalCromwell(settings, env=environment_of_owner(url))
+            server = LocalCromwell(settings, env=environment_of_owner(url), supervised=True)
             cromwell_url = running.enter_context(server).url
 
         stack = LocalStack(url=url, cromwell_url=cromwell_url, folder=folder, outputs=outputs)

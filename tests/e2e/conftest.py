@@ -28,8 +28,9 @@ def wire() -> Iterator[Wire]:
 @pytest.fixture(scope="session")
 def inbox(tmp_path_factory: pytest.TempPathFactory, wire: Wire) -> Iterator[Inbox]:
     """Give the inbox of a running stack, built from nothing."""
-    # A submitter that was killed is followed by the next within a minute, not three.
-    parameters = {"CromwellUrl": wire.url, "LeaseSeconds": "10"}
+    # A submitter that was killed is followed by the next within a minute, not three, and a run
+    # that Cromwell does not know is lost sooner.
+    parameters = {"CromwellUrl": wire.url, "LeaseSeconds": "10", "VisibilitySeconds": "5"}
     with local_stack(tmp_path_factory.mktemp("dropwell"), parameters=parameters) as stack:
         wire.cromwell = stack.cromwell_url
         yield Inbox(stack)

@@ -28,6 +28,7 @@ from dropwell_local.cromwell import (
     openapi,
     outages,
     query,
+    snapshots,
     submission,
     timing,
 )
@@ -418,6 +419,7 @@ def make_app(settings: Settings) -> Closing:
             *Api(settings, store, workflows).routes(),
             *service.routes(),
             *outages.routes(workflows.chaos),
+            *snapshots.routes(workflows),
         ],
         exception_handlers={Answer: _answer, HTTPException: _http_error},
         lifespan=lifespan,

@@ -169,6 +169,10 @@ class Records:
         """Return all jobs of a run, also those that Batch has forgotten."""
         return list(self._jobs("root = ?", root))
 
+    def open(self) -> list[Job]:
+        """Return the jobs that have not ended."""
+        return [job for job in self._jobs("true") if not job.ended]
+
     def unsaid(self) -> list[Job]:
         """Return the jobs whose end was not told before the server stopped."""
         return list(self._jobs("unsaid"))

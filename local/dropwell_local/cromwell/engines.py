@@ -77,6 +77,10 @@ class Shared:
         self.records.save(job)
         self.say(job, log_file=job.log_file)
 
+    def knows(self, job: batch.Job) -> bool:
+        """Whether Cromwell knows a job of Batch's: not if it was set back to before that."""
+        return self.store.job_of(*job.call) == job.id
+
     def lose_jobs(self, workflow_id: str, why: str) -> None:
         """End whatever jobs of a workflow are still open without an exit code."""
         for job in self.records.of(workflow_id):
@@ -124,7 +128,8 @@ class Engine:
     @classmethod
     async def launch(cls, workflow_id: str, directory: Path, shared: Shared) -> Engine:
         """Start the process on what lies in `directory`."""
-        past = [_past(job) for job in shared.records.of(workflow_id)]
+        jobs = shared.records.of(workflow_id)
+        past = [_past(job) for job in jobs if shared.knows(job)]
         (directory / "past.json").write_text(json.dumps(past))
         ours, theirs = socket.socketpair()
         env = {name: os.environ[name] for name in os.environ if not name.startswith("MINIWDL")}
@@ -259,6 +264,7 @@ class Engine:
                 call=(workflow, fqn, shard, attempt),
                 **message["facts"],
             )
+            self.shared.store.note_call(*job.call, {"jobId": job_id})
         self.job_ids.add(job_id)
         self.jobs[job_id] = _Running(job)
         if not known:

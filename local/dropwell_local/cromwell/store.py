@@ -15,6 +15,8 @@ _ORDER = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded",
 _CALL_ORDER = ("NotStarted", "WaitingForQueueSpace", "QueuedInCromwell", "Starting", "Running")
 _CALL_ENDED = ("Failed", "RetryableFailure", "Done", "Aborted", "Bypassed", "Unstartable")
 
+_CROMWELLS = ("workflow", "call")
+"""What is Cromwell's own."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workflow (
     id TEXT PRIMARY KEY, root TEXT NOT NULL, parent TEXT, status TEXT NOT NULL,
@@ -78,6 +80,25 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    def save_as(self, path: Path) -> None:
+        """Copy everything into a file."""
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        self._db.execute("VACUUM INTO ?", (str(unfinished),))
+        unfinished.replace(path)
+
+    def return_to(self, path: Path) -> None:
+        """Put back what a file has, but for jobs: these are Batch's, which is not set back."""
+        self._db.execute("ATTACH ? AS before", (str(path),))
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for table in _CROMWELLS:
+                    self._db.execute(f"DELETE FROM main.{table}")
+                    self._db.execute(f"INSERT INTO main.{table} SELECT * FROM before.{table}")
+        finally:
+            self._db.execute("DETACH before")
 
     def add(self, workflow: Workflow) -> bool:
         """Put a new workflow on record; `False` if its id is in use."""
@@ -185,14 +206,18 @@ class Store:
         engine tells once more what it told before.
         """
         key = (workflow_id, fqn, shard, attempt)
-        row = self._db.execute(
-            "SELECT facts FROM call WHERE workflow=? AND fqn=? AND shard=? AND attempt=?", key
-        ).fetchone()
-        known = json.loads(row[0]) if row else {}
+        known = self._call(*key)
         merged = {**known, **_news(known, facts)}
         self._db.execute(
             "INSERT OR REPLACE INTO call VALUES (?,?,?,?,?)", (*key, json.dumps(merged))
         )
+
+    def _call(self, *key: str | int) -> dict[str, Any]:
+        row = self._db.execute(
+            "SELECT facts FROM call WHERE workflow=? AND fqn=? AND shard=? AND attempt=?", key
+        ).fetchone()
+        facts: dict[str, Any] = json.loads(row[0]) if row else {}
+        return facts
 
     def save_job(self, job_id: str, root: str, facts: Mapping[str, Any], *, unsaid: bool) -> None:
         self._db.execute(
@@ -206,6 +231,12 @@ class Store:
         """Return the facts of jobs, by when they were submitted."""
         rows = self._db.execute(f"SELECT facts FROM job WHERE {where} ORDER BY rowid", values)
         return [json.loads(row[0]) for row in rows]
+
+    def job_of(self, workflow_id: str, fqn: str, shard: int, attempt: int) -> str | None:
+        """Return the id of a call attempt's job, if it is known to have one."""
+        facts = self._call(workflow_id, fqn, shard, attempt)
+        job_id: str | None = facts.get("jobId")
+        return job_id
 
     def calls(self, workflow_id: str) -> list[Attempt]:
         """Return a workflow's call attempts, by name, shard and attempt."""

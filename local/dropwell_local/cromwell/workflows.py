@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dropwell_local.cromwell import batch, callbacks, chaos, finalizing
 from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
-from dropwell_local.cromwell.engines import HOST_LOST, Engine, Shared
+from dropwell_local.cromwell.engines import HOST_LOST, Engine, Shared, lost
 from dropwell_local.cromwell.events import Outbox
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import TERMINAL, Store, Workflow
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 10.0
 _ABORTED = "cromwell abort called"
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHORTEST_INTERVAL_S = 0.05
 _STATUS_LAG_S = 5.0
 """How far the end that is posted may be ahead of the end that is shown (db-flush-rate)."""
@@ -54,7 +57,7 @@ class Workflows:
     def __init__(self, settings: Settings, store: Store, outbox: Outbox) -> None:
         self._settings = settings
         self._store = store
-        scheduler = batch.Scheduler(settings.vcpus, settings.memory_mib)
+        scheduler = _scheduler(settings)
         self.records = batch.Records(store, settings.job_memory)
         self.chaos = Dial(chaos.parse(settings.chaos))
         kept_apart = sandbox.find(settings.isolation)
@@ -99,6 +102,48 @@ class Workflows:
             _, left = await asyncio.wait(self._tasks, timeout=_STOP_GRACE_S)
             for task in left:
                 task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def save_as(self, name: str) -> None:
+        """Keep what Cromwell knows now, to return to it.
+
+        Raises
+        ------
+        ValueError
+            That is no name.
+        """
+        snapshot = self._snapshot(name)
+        snapshot.parent.mkdir(exist_ok=True)
+        self._store.save_as(snapshot)
+
+    async def return_to(self, name: str) -> None:
+        """Go on from a snapshot, as a Cromwell does whose database was set back.
+
+        Batch is not set back: it knows every job, and those that no Cromwell knows end.
+
+        Raises
+        ------
+        ValueError
+            That is no name.
+        FileNotFoundError
+            There is no such snapshot.
+        """
+        snapshot = self._snapshot(name)
+        if not snapshot.exists():
+            raise FileNotFoundError(name)
+        await self.stop()
+        self._store.return_to(snapshot)
+        for job in self.records.open():
+            if not self._shared.knows(job):
+                self._shared.end_job(job, lost(HOST_LOST))
+        self._shared = replace(self._shared, scheduler=_scheduler(self._settings))
+        self._stopping = False
+        self.start()
+
+    def _snapshot(self, name: str) -> Path:
+        if not _SNAPSHOT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name: letters, digits, '-' and '_', up to 64")
+        return self._settings.data / "snapshots" / f"{name}.sqlite"
 
     def submit(self, submissions: Sequence[Submission]) -> list[tuple[str, str]]:
         """Record submissions, all or none; they start when their turn comes.
@@ -320,6 +365,10 @@ class Workflows:
 
     def _directory(self, workflow_id: str) -> Path:
         return self._settings.data / "workflows" / workflow_id
+
+
+def _scheduler(settings: Settings) -> batch.Scheduler:
+    return batch.Scheduler(settings.vcpus, settings.memory_mib)
 
 
 def _failure(message: str) -> dict[str, Any]:
