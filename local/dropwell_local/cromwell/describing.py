@@ -11,6 +11,7 @@ from typing import Any
 import WDL
 
 from dropwell_local.cromwell.submission import loads
+from dropwell_local.engine.inputs import unexpected
 
 Json = dict[str, Any]
 
@@ -161,10 +162,12 @@ def _input_errors(target: Any, inputs: str) -> list[str]:
     prefix = f"{target.name}."
     wanted = {f"{prefix}{one.name}" for one in target.available_inputs}
     needed = {f"{prefix}{one.name}" for one in target.required_inputs}
+    lenient = target.effective_wdl_version == "draft-2"
+    unknown = [] if lenient else sorted(set(given) - wanted)
     return [
         *(
             f"Required workflow input '{name}' not specified"
             for name in sorted(needed - set(given))
         ),
-        *(f"WARNING: Unexpected input provided: {name}" for name in sorted(set(given) - wanted)),
+        *(unexpected(name, target) for name in unknown),
     ]

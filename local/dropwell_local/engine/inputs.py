@@ -66,8 +66,10 @@ def bind(workflow: Any, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     BadInputs
-        An input is unknown, missing, of the wrong type, or a file that is not on S3.
+        An input is unknown, missing, of the wrong type, or a file that is not on S3. In
+        draft-2 unknown inputs are passed over (WomtoolServiceInCromwellActorSpec.scala).
     """
+    lenient = workflow.effective_wdl_version == "draft-2"
     available, prefix = workflow.available_inputs, workflow.name + "."
     bound, messages = WDL.Env.Bindings(), []
     refused: set[str] = set()
@@ -76,7 +78,7 @@ def bind(workflow: Any, given: Mapping[str, Any]) -> Any:
             continue
         name = key.removeprefix(prefix)
         if not key.startswith(prefix):
-            messages.append(_unexpected(key, workflow))
+            messages += [] if lenient else [unexpected(key, workflow)]
             continue
         if available.has_binding(name):
             value = like_cromwell(available[name].type, value)
@@ -84,13 +86,13 @@ def bind(workflow: Any, given: Mapping[str, Any]) -> Any:
             one = WDL.values_from_json({key: value}, available, namespace=workflow.name)
         except WDL.Error.InputError as error:
             refused.add(name)
-            known = available.has_binding(name)
-            messages.append(
-                f"No coercion defined from '{value!r}' to '{available[name].type}' "
-                f"for input '{key}': {error}"
-                if known
-                else _unexpected(key, workflow)
-            )
+            if available.has_binding(name):
+                messages.append(
+                    f"No coercion defined from '{value!r}' to '{available[name].type}' "
+                    f"for input '{key}': {error}"
+                )
+            elif not lenient:
+                messages.append(unexpected(key, workflow))
             continue
         messages += _off_s3(one)
         bound = WDL.Env.merge(one, bound)
@@ -102,13 +104,14 @@ def bind(workflow: Any, given: Mapping[str, Any]) -> Any:
     return bound
 
 
-def _unexpected(key: str, workflow: Any) -> str:
+def unexpected(key: str, workflow: Any) -> str:
+    """Say that an input is unknown as womtool and Cromwell do (Executable.scala)."""
     names = sorted(
         f"{workflow.name}.{binding.name}"
         for binding in workflow.available_inputs
         if not binding.name.rpartition(".")[2].startswith("_")
     )
-    return f"Unexpected input provided: {key} (expected inputs: [{', '.join(names)}])"
+    return f"WARNING: Unexpected input provided: {key} (expected inputs: [{', '.join(names)}])"
 
 
 def not_on_s3(path: str) -> str:

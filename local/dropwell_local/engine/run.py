@@ -152,15 +152,12 @@ def _load(directory: Path, url: str) -> Any:
         _unpack(directory / "imports.zip", imports)
 
     async def read_source(uri: str, path: list[str], importer: Any) -> Any:
-        if "://" not in uri:
-            found = Path(await WDL.resolve_file_import(uri, path, importer)).resolve()
-            if not found.is_relative_to(directory.resolve()):
-                raise FileNotFoundError(f"Import file not found '{uri}'")
-        return await WDL.read_source_default(uri, path, importer)
+        if "://" in uri:
+            return await WDL.read_source_default(uri, path, importer)
+        found = main_file if importer is None else _imported(uri, importer, main_file, imports)
+        return await WDL.read_source_default(str(found), [], None)
 
-    document = WDL.load(
-        str(main_file), path=[str(imports)], check_quant=False, read_source=read_source
-    )
+    document = WDL.load(str(main_file), check_quant=False, read_source=read_source)
     if document.workflow is None:
         raise ValueError("The WDL source has no workflow, so there is nothing to run")
     return document.workflow
@@ -170,6 +167,20 @@ def _fetch(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=20) as answer:
         source: bytes = answer.read(_MAX_SOURCE)
     return source
+
+
+def _imported(uri: str, importer: Any, main_file: Path, imports: Path) -> Path:
+    """Return the file of the zip that an import means.
+
+    Cromwell looks it up from the importing file's folder; from the zip's root where that is
+    the main file, and everywhere in draft-2 (ImportResolver.scala, WdlNamespace.scala).
+    """
+    source = Path(importer.pos.abspath)
+    from_root = source == main_file or importer.effective_wdl_version == "draft-2"
+    found = (imports if from_root else source.parent).joinpath(uri).resolve()
+    if not found.is_relative_to(imports.resolve()) or not found.is_file():
+        raise FileNotFoundError(f"Import file not found '{uri}'")
+    return found
 
 
 def _unpack(archive: Path, target: Path) -> None:

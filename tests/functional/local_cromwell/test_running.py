@@ -318,6 +318,56 @@ def test_draft_2_runs(cromwell: Cromwell) -> None:
     assert cromwell.metadata(run_id)["outputs"] == {"old.t.m": 7}
 
 
+def test_draft_2_passes_over_inputs_that_it_does_not_know(cromwell: Cromwell) -> None:
+    given = {"w.m": 1, "note": "ours"}
+    old, new = cromwell.submit("workflow w { }", given), cromwell.submit(EMPTY, given)
+
+    assert (cromwell.wait(old), cromwell.wait(new)) == ("Succeeded", "Failed")
+    told = cromwell.metadata(new)["failures"][0]["causedBy"]
+    assert [one["message"] for one in told] == [
+        f"WARNING: Unexpected input provided: {name} (expected inputs: [])" for name in given
+    ]
+
+
+EMPTY = "version 1.0\nworkflow w { }"
+
+
+@pytest.mark.parametrize(
+    ("version", "outer", "inner", "status"),
+    [
+        ("draft-2", "a/outer.wdl", "inner.wdl", "Succeeded"),
+        ("draft-2", "a/outer.wdl", "a/inner.wdl", "Failed"),
+        ("draft-2", "inner/outer.wdl", "inner.wdl", "Succeeded"),
+        ("1.0", "a/outer.wdl", "a/inner.wdl", "Succeeded"),
+        ("1.0", "a/outer.wdl", "inner.wdl", "Failed"),
+    ],
+)
+def test_an_import_of_an_import_is_looked_up_where_cromwell_does(
+    cromwell: Cromwell, version: str, outer: str, inner: str, status: str
+) -> None:
+    head = "" if version == "draft-2" else f"version {version}\n"
+    run_id = cromwell.submit(
+        f'{head}import "{outer}" as outer\nworkflow w {{ call outer.outer }}',
+        imports={
+            outer: f'{head}import "inner.wdl" as i\nworkflow outer {{ call i.inner }}',
+            inner: f"{head}workflow inner {{ }}",
+        },
+    )
+
+    assert cromwell.wait(run_id) == status
+    if status == "Failed":
+        told = cromwell.metadata(run_id)["failures"][0]["causedBy"][0]["message"]
+        assert "Import file not found 'inner.wdl'" in told
+
+
+def test_imports_reach_nothing_beside_the_zip(cromwell: Cromwell) -> None:
+    for uri in ("main.wdl", "../source/main.wdl", "/etc/passwd"):
+        run_id = cromwell.submit(f'version 1.0\nimport "{uri}" as x\nworkflow w {{ }}')
+        assert cromwell.wait(run_id) == "Failed"
+        told = cromwell.metadata(run_id)["failures"][0]["causedBy"][0]["message"]
+        assert f"Import file not found '{uri}'" in told
+
+
 def test_an_abort_ends_jobs_as_terminated(cromwell: Cromwell) -> None:
     run_id = cromwell.submit(task("echo $$ > pid; sleep 60 & wait"))
     until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])

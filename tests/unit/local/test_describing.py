@@ -92,6 +92,18 @@ def test_inputs_that_do_not_fit_make_a_valid_workflow_invalid() -> None:
     assert not describe(source, "[]")["valid"]
 
 
+def test_unknown_inputs_are_named_with_the_known_ones_and_passed_over_in_draft_2() -> None:
+    source = "workflow w { Int n }"
+
+    new = describe(
+        f"version 1.0\n{source.replace('Int n', 'input { Int n }')}", '{"w.m": 1, "w.n": 1}'
+    )
+    old = describe(source, '{"w.m": 1, "w.n": 1, "note": "for the lab"}')
+
+    assert new["errors"] == ["WARNING: Unexpected input provided: w.m (expected inputs: [w.n])"]
+    assert (old["valid"], old["errors"]) == (True, [])
+
+
 def test_structs_are_objects() -> None:
     source = "version 1.0\nstruct S { Int n }\nworkflow w { input { S s } }"
 

@@ -69,8 +69,20 @@ def problems(workflow: Any, given: dict[str, Any]) -> tuple[str, ...]:
 def test_every_problem_is_told_at_once(workflow: Any) -> None:
     unknown, missing = problems(workflow, {"w.nn": 1})
 
-    assert unknown.startswith("Unexpected input provided: w.nn (expected inputs: [w.by_name, w.f")
+    assert unknown.startswith(
+        "WARNING: Unexpected input provided: w.nn (expected inputs: [w.by_name, w.f"
+    )
     assert missing == "Required workflow input 'w.n' not specified"
+
+
+def test_draft_2_passes_over_what_it_does_not_know_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "old.wdl").write_text("workflow w { Int n }")
+    old = WDL.load(str(tmp_path / "old.wdl")).workflow
+
+    assert bound(old, {"w.n": 1, "w.nn": 2, "x": [], "w.t.u": {}}) == {"n": 1}
+    assert problems(old, {"w.nn": 2}) == ("Required workflow input 'w.n' not specified",)
+    (message,) = problems(old, {"w.n": "many"})
+    assert message.startswith("No coercion defined")
 
 
 def test_a_value_of_the_wrong_type_is_not_also_missing(workflow: Any) -> None:
