@@ -13,12 +13,16 @@ Runs under the Python of the sam command, whose parser of templates it borrows::
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 TEMPLATE = "template.local.yaml"
 """The changed template's name, beside the one that was built."""
+
+_FEWEST_AT_ONCE = 2
+"""The least that AWS takes as MaximumConcurrency, and so the emulator too."""
 
 BOOTSTRAP = """\
 #!/bin/sh
@@ -68,10 +72,23 @@ def run_handlers_here(template: dict[str, Any], *, build: Path, python: Path) ->
             )
         )
         bootstrap.chmod(0o755)
+        _run_few_at_once(function)
         function["Runtime"] = "provided.al2023"
         function.pop("Layers", None)
     shared.pop("Runtime", None)
     shared.pop("Layers", None)
+
+
+def _run_few_at_once(function: dict[str, Any]) -> None:
+    """Let no queue have more of a function's processes than this machine has processors.
+
+    Each takes 60 to 90 MB and stays; more of them would make nothing faster here.
+    """
+    most = max(_FEWEST_AT_ONCE, os.cpu_count() or 1)
+    for event in function.get("Events", {}).values():
+        scaling = event["Properties"].get("ScalingConfig", {})
+        if scaling.get("MaximumConcurrency", 0) > most:
+            scaling["MaximumConcurrency"] = most
 
 
 def main(build: Path, python: Path) -> None:

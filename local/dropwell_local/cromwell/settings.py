@@ -37,6 +37,9 @@ class Settings:
         How long after the last job a workflow is seen to have ended (Cromwell: up to 300).
     max_workflows : int
         How many run at once.
+    job_limit : int
+        How many calls of one workflow have a job at once; the others are queued in Cromwell
+        (``concurrent-job-limit`` over ``hog-factor``: 1000).
     vcpus, memory_mib : int
         The compute environment that all workflows share.
     job_memory : float
@@ -84,6 +87,7 @@ class Settings:
     visibility_lag: float = 2.0
     poll_lag: float = 1.0
     max_workflows: int = 4
+    job_limit: int = 50
     vcpus: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
     memory_mib: int = field(
         default_factory=lambda: (
@@ -136,6 +140,7 @@ _PLAIN: dict[str, type] = {
     "visibility_lag": float,
     "poll_lag": float,
     "max_workflows": int,
+    "job_limit": int,
     "vcpus": int,
     "memory_mib": int,
     "job_memory": float,

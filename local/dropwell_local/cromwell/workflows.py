@@ -197,6 +197,7 @@ class Workflows:
             "runtime_defaults": self._settings.runtime_defaults,
             "memory_retry_keys": self._settings.memory_retry_keys,
             "trust_rc": self._settings.trust_rc,
+            "job_limit": self._settings.job_limit,
         }
         (directory / "run.json").write_text(json.dumps(what))
 

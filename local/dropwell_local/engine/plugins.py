@@ -66,6 +66,7 @@ def _follow(
     given = session.as_urls(WDL.values_to_json(recv["inputs"]))
     called_with = recv["inputs"]
     session.tell_call(call, 1, executionStatus="QueuedInCromwell", start=now(), inputs=given)
+    session.tokens.acquire()
     container: HostContainer | None = None
     try:
         recv = yield recv
@@ -87,6 +88,8 @@ def _follow(
             reason = str(error).replace(f"{run_dir}/work/", "")
             _end(container.attempt, error, reason, task.name)
         raise
+    finally:
+        session.tokens.release()
 
 
 def _end(attempt: Attempt, error: Exception, reason: str, task_name: str) -> None:

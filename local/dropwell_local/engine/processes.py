@@ -94,6 +94,7 @@ def run(
         process.returncode = code = os.waitstatus_to_exitcode(status)
         if JOB_ID in env:
             kill_strays({env[JOB_ID]})  # a container's end is the end of all in it
+            _reap_strays()
     # Linux lets a child inherit its parent's peak through exec: a figure no higher than this
     # process's own says nothing.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -112,12 +113,25 @@ def adopt_strays(adopt: bool = True) -> None:
 
 
 def kill_strays(job_ids: Collection[str] | None = None) -> None:
-    """End what hangs below this process, or only what certain jobs left there."""
-    for child in children(os.getpid()):
+    """End what hangs below this process, or only what certain jobs left there.
+
+    What is left behind is adopted by the first thread (find_new_reaper in Linux's
+    kernel/exit.c); what hangs below the others are tasks that still run. A wide scatter has
+    hundreds of those, and asking each thread after every task would cost their square.
+    """
+    left = children(os.getpid()) if job_ids is None else _children_of(_thread(os.getpid()))
+    for child in left:
         if job_ids is None or _job_of(child) in job_ids:
             for pid in _family(child):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def _reap_strays() -> None:
+    """Let go of strays that have ended: bubblewrap leaves one a task, and no one else waits."""
+    for pid in _children_of(_thread(os.getpid())):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _job_of(pid: int) -> str:
@@ -170,8 +184,19 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (thread / "children").read_text().split()]
+            found += _children_of(thread)
     return found
+
+
+def _children_of(thread: Path) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in (thread / "children").read_text().split()]
+    return []
+
+
+def _thread(pid: int) -> Path:
+    """Return where the first thread of a process is described; its id is the process's."""
+    return Path(f"/proc/{pid}/task/{pid}")
 
 
 def _kill(group: int, sig: signal.Signals) -> None:

@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 import time
 import urllib.request
 import zipfile
@@ -35,7 +36,7 @@ _MAX_SOURCE = 64 << 20
 _SETTINGS: dict[str, dict[str, Any]] = {
     "scheduler": {
         "container_backend": "dropwell_host",
-        "task_concurrency": 600,  # all shards exist as jobs; the server says how many run
+        "task_concurrency": 600,  # all shards are calls at once; tokens say how many are jobs
         "subworkflow_concurrency": 64,
         "scatter_tag_max": 0,
         "fail_fast": False,  # NoNewCalls
@@ -51,9 +52,9 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     """Run what `directory` holds and tell the server over `fd`.
 
     ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
-    ``workflow_url``, ``runtime_defaults``, ``memory_retry_keys``, ``trust_rc``; beside it lie
-    ``main.wdl``, perhaps ``imports.zip`` and, of a run that was begun before, ``past.json``.
-    `bwrap` is the program that keeps tasks apart, or empty.
+    ``workflow_url``, ``runtime_defaults``, ``memory_retry_keys``, ``trust_rc``,
+    ``job_limit``; beside it lie ``main.wdl``, perhaps ``imports.zip`` and, of a run that was
+    begun before, ``past.json``. `bwrap` is the program that keeps tasks apart, or empty.
     """
     lock = (directory / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)  # an engine that lost its server may be about to end
@@ -66,6 +67,7 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
         what["id"], what["root"], what["script_url"], directory, what["labels"], wire, bwrap
     )
     session.past = _past(directory / "past.json")
+    session.tokens = threading.Semaphore(what["job_limit"])
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     status, problems = _run(session, what)

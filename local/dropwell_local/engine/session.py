@@ -88,6 +88,8 @@ class Session:
         before the server stopped, what became of it.
     going : Going
         What goes on, so that failures can be held back.
+    tokens : Semaphore
+        One for each call that may have a job at the same time; the others wait in Cromwell.
     """
 
     run_id: str
@@ -100,6 +102,7 @@ class Session:
     policy: Policy = field(default_factory=Policy)
     past: dict[tuple[str, str, int, int], Past] = field(default_factory=dict)
     going: Going = field(default_factory=Going)
+    tokens: threading.Semaphore = field(default_factory=threading.Semaphore)
     run: Holder | None = None
     holders: dict[tuple[str, ...], Holder] = field(default_factory=dict)
     scatters: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(default_factory=dict)

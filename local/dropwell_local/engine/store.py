@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _SMALL = 8 << 20
 """Up to here one PUT is cheaper than the transfer manager's threads."""
+
+_making = threading.Lock()
 
 
 class Unreadable(Exception):
@@ -28,8 +31,13 @@ def split(url: str) -> tuple[str, str]:
     return bucket, key
 
 
-@functools.cache
 def client() -> S3Client:
+    with _making:  # or as many would be made at once as there are shards that want it first
+        return _client()
+
+
+@functools.cache
+def _client() -> S3Client:
     import boto3
     from botocore.config import Config
 
