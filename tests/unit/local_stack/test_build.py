@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +143,24 @@ def test_functions_run_under_a_python_of_this_machine(tmp_path: Path) -> None:
     assert "AWS_LAMBDA_LOG_FORMAT=JSON" in bootstrap.read_text()
 
 
+def test_no_queue_has_more_functions_at_once_than_there_are_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    (tmp_path / "Submitter").mkdir()
+    template: dict[str, Any] = copy.deepcopy(TEMPLATE)
+    scaling = {"MaximumConcurrency": 10}
+    queue = {"Type": "SQS", "Properties": {"ScalingConfig": scaling}}
+    stream = {"Type": "DynamoDB", "Properties": {"BatchSize": 10}}
+    function = template["Resources"]["Submitter"]["Properties"]
+    function["Events"] = {"Drops": queue, "Notices": stream}
+
+    handlers_here.run_handlers_here(template, build=tmp_path, python=Path("/runtime/bin/python"))
+
+    assert scaling == {"MaximumConcurrency": 2}
+    assert stream["Properties"] == {"BatchSize": 10}
+
+
 def test_other_resources_stay_as_they_were_built(tmp_path: Path) -> None:
     (tmp_path / "Submitter").mkdir()
     template = handlers_here_of(tmp_path)
@@ -149,8 +169,6 @@ def test_other_resources_stay_as_they_were_built(tmp_path: Path) -> None:
 
 
 def handlers_here_of(build: Path) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
-    import copy
-
     template = copy.deepcopy(TEMPLATE)
     handlers_here.run_handlers_here(template, build=build, python=Path("/runtime/bin/python"))
     return template
