@@ -80,14 +80,17 @@ def run_handlers_here(template: dict[str, Any], *, build: Path, python: Path) ->
 
 
 def _run_few_at_once(function: dict[str, Any]) -> None:
-    """Let no queue have more of a function's processes than this machine has processors.
+    """Let a queue that is read in batches have few of a function's processes.
 
-    Each takes 60 to 90 MB and stays; more of them would make nothing faster here.
+    A wide scatter would have as many started as the template allows. Each takes 60 to 90 MB and
+    stays, and more than there are processors would make nothing faster here. Where a batch is
+    one message, several at once are how work gets done at all, and stay.
     """
     most = max(_FEWEST_AT_ONCE, os.cpu_count() or 1)
     for event in function.get("Events", {}).values():
-        scaling = event["Properties"].get("ScalingConfig", {})
-        if scaling.get("MaximumConcurrency", 0) > most:
+        source = event["Properties"]
+        scaling = source.get("ScalingConfig", {})
+        if source.get("BatchSize", 10) > 1 and scaling.get("MaximumConcurrency", 0) > most:
             scaling["MaximumConcurrency"] = most
 
 

@@ -143,22 +143,21 @@ def test_functions_run_under_a_python_of_this_machine(tmp_path: Path) -> None:
     assert "AWS_LAMBDA_LOG_FORMAT=JSON" in bootstrap.read_text()
 
 
-def test_no_queue_has_more_functions_at_once_than_there_are_processors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("batch", "at_once"), [(99, 2), (1, 10)])
+def test_a_queue_read_in_batches_has_few_functions_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, at_once: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     (tmp_path / "Submitter").mkdir()
     template: dict[str, Any] = copy.deepcopy(TEMPLATE)
     scaling = {"MaximumConcurrency": 10}
-    queue = {"Type": "SQS", "Properties": {"ScalingConfig": scaling}}
-    stream = {"Type": "DynamoDB", "Properties": {"BatchSize": 10}}
+    queue = {"Type": "SQS", "Properties": {"BatchSize": batch, "ScalingConfig": scaling}}
     function = template["Resources"]["Submitter"]["Properties"]
-    function["Events"] = {"Drops": queue, "Notices": stream}
+    function["Events"] = {"Sightings": queue, "Notices": {"Properties": {"BatchSize": 10}}}
 
     handlers_here.run_handlers_here(template, build=tmp_path, python=Path("/runtime/bin/python"))
 
-    assert scaling == {"MaximumConcurrency": 2}
-    assert stream["Properties"] == {"BatchSize": 10}
+    assert scaling == {"MaximumConcurrency": at_once}
 
 
 def test_other_resources_stay_as_they_were_built(tmp_path: Path) -> None:
