@@ -242,7 +242,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         (AwsBatchJob.scala, lines 585-607).
         """
         attempt.store_streams(code, rc_late=rc_late)
-        missing = "" if code else self.leaving.missing(Path(self.host_work_dir()))
+        missing = self.leaving.missing(Path(self.host_work_dir()))
         if missing:
             return endings.Ending(exit_code=1, rc=code, log=(missing,))
         return endings.Ending(exit_code=code, rc=code)

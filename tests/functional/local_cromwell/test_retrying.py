@@ -135,6 +135,18 @@ def test_a_missing_output_is_tried_again(cromwell: Cromwell) -> None:
     assert batch_end(cromwell, calls[0])["container"]["exitCode"] == 1
 
 
+def test_a_command_that_fails_without_its_outputs_ends_a_container_with_1(
+    cromwell: Cromwell,
+) -> None:
+    status, calls = ended(cromwell, task("exit 3", output='File f = "f.txt"'))
+
+    assert (status, calls[0]["returnCode"]) == ("Failed", 3)
+    assert "exited with return code 3 which" in calls[0]["failures"][0]["message"]
+    assert calls[0]["failures"][0]["causedBy"] == []
+    assert cromwell.read(f"{calls[0]['callRoot']}/t-rc.txt") == "3\n"
+    assert batch_end(cromwell, calls[0])["container"]["exitCode"] == 1
+
+
 def test_an_output_of_the_wrong_kind_fails_a_job_that_has_succeeded(cromwell: Cromwell) -> None:
     wordy = task("echo many", output="Int n = read_int(stdout())", runtime="maxRetries: 1")
     status, calls = ended(cromwell, wordy)
