@@ -137,6 +137,10 @@ pictures: $(LOCAL)  ## Take the pictures in docs/pictures anew where their words
 build: .tools/sam/stamp  ## sam build for AWS (python3.13, arm64)
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" $(SAM) build
 
+.PHONY: stacks
+stacks:  ## Write worker/*.sh into the launch template of stacks/core.yaml
+	$(PYTHON) worker/embed.py
+
 .PHONY: lock
 lock: export UV_CUSTOM_COMPILE_COMMAND := make lock
 lock: | python-works  ## Compile requirements/*.in again (UPGRADE=1 takes newer releases)

@@ -65,8 +65,9 @@ tell_why() {
   stream="$(cat "$ROOT/var/lib/cloud/data/instance-id")/gave-up"
   timeout 30 aws logs create-log-stream --log-group-name "$LOG_GROUP" --log-stream-name "$stream"
   timeout 30 aws logs put-log-events --log-group-name "$LOG_GROUP" --log-stream-name "$stream" \
-    --log-events "$(tail -c 8000 "$LOG" | jq -Rs --arg now "$(date +%s)000" \
-      '[{timestamp: ($now | tonumber), message: .}]')"
+    --log-events "$(tail -c 8000 "$LOG" | python3 -c '
+import json, sys, time
+print(json.dumps([{"timestamp": int(time.time() * 1000), "message": sys.stdin.read()}]))')"
 }
 
 # ---- The steps --------------------------------------------------------------

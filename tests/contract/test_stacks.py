@@ -9,7 +9,7 @@ import yaml
 
 from tests.transformed import ROOT, STACKS, stack
 
-PAGE = (ROOT / "docs/deploy.md").read_text()
+PAGE = re.split(r"^## ", (ROOT / "docs/deploy.md").read_text(), flags=re.MULTILINE)
 NAMES = {
     "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
     "AWS::Batch::JobQueue": "JobQueueName",
@@ -23,6 +23,12 @@ NAMES = {
 GIVEN = {"core": {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}}
 
 pytestmark = pytest.mark.parametrize("name", STACKS)
+
+
+def told(name):
+    """Return the part of the page that is headed by a stack's name."""
+    [section] = [part for part in PAGE if part.lower().startswith(f"{name}\n")]
+    return section
 
 
 def made(name, **parameters):
@@ -50,12 +56,12 @@ def test_every_parameter_is_used(name):
 
 def test_every_parameter_and_output_is_on_the_page(name):
     document = stack(name).document
-    named = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", PAGE))
+    named = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", told(name)))
     assert {*document["Parameters"], *document["Outputs"]} - named == set()
 
 
 def test_the_page_tells_defaults_as_they_are(name):
-    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", PAGE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", told(name), re.MULTILINE))
     for parameter, what in stack(name).document["Parameters"].items():
         assert rows.get(parameter, str(what.get("Default"))) == str(what.get("Default")), parameter
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 
 import boto3
@@ -9,9 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dropwell_local.emulator import CREDENTIALS, REGION, running_emulator
-from tests.transformed import ROOT, STACKS
+from tests.transformed import ROOT, STACKS, stack
 
 EMULATOR = ROOT / ".tools/emulator/bin/python"
+NETWORK = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
+BATCH = ["AWS::Batch::ComputeEnvironment", "AWS::Batch::JobQueue"]
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +39,10 @@ def deploy(aws):
     """Return what deploys a template and gives its outputs."""
     formation = aws("cloudformation")
 
-    def deployed(stack, name, /, **parameters):
+    def deployed(stack, name, /, body=None, **parameters):
         formation.create_stack(
             StackName=name,
-            TemplateBody=STACKS[stack].read_text(),
+            TemplateBody=body or STACKS[stack].read_text(),
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],
@@ -53,10 +57,31 @@ def deploy(aws):
     return deployed
 
 
-def refused(deploy, stack, **parameters):
+def core(**parameters):
+    """Return the core, worked out where the emulator does not: it splits nothing in conditions."""
+    template = stack("core", **parameters)
+    document = json.loads(json.dumps(template.document))
+    for name, condition in document["Conditions"].items():
+        if "Fn::Split" in json.dumps(condition):
+            document["Conditions"][name] = {"Fn::Equals": [str(template.holds(name)), "True"]}
+    del document["Metadata"]  # past 51,200 bytes a template has to come from S3
+    return document
+
+
+def without_batch(**parameters):
+    """Return the core with something of no consequence in place of what the emulator lacks."""
+    document = core(**parameters)
+    for resource in document["Resources"].values():
+        if resource["Type"] in BATCH:
+            resource["Type"] = "AWS::CloudFormation::WaitConditionHandle"
+            del resource["Properties"]
+    return json.dumps(document)
+
+
+def refused(deploy, stack, body=None, **parameters):
     """Return the types that the emulator does not know."""
     with pytest.raises(ClientError) as error:
-        deploy(stack, "refused", **parameters)
+        deploy(stack, "refused", body, **parameters)
     [named] = re.findall(r"Unrecognized resource types: \[(.*)\]", str(error.value))
     return named.split(", ")
 
@@ -81,3 +106,51 @@ class TestTheNetwork:
     def test_that_leads_nowhere_is_refused_before_anything_is_made(self, deploy):
         with pytest.raises(ClientError, match="Without NAT gateways"):
             deploy("network", "nowhere", NatGateways="none")
+
+
+class TestTheCore:
+    def test_is_made_but_for_these(self, deploy):
+        secret = "arn:aws:secretsmanager:us-east-1:1:secret:ecr-pullthroughcache/hub"
+        cache = {"PullThroughPrefix": "hub", "PullThroughSecretArn": secret}
+        types = refused(deploy, "core", json.dumps(core(**cache)), **NETWORK, **cache)
+        assert types == [*BATCH, "AWS::ECR::PullThroughCacheRule"]
+
+    def test_is_made_twice_side_by_side_and_found_by_its_namespace(self, deploy, aws):
+        body = without_batch()
+        first = deploy("core", "lab-a-core", body, Namespace="lab-a", **NETWORK)
+        second = deploy("core", "lab-b-core", body, Namespace="lab-b", **NETWORK)
+        for outputs, namespace in ((first, "lab-a"), (second, "lab-b")):
+            told = aws("ssm").get_parameters_by_path(Path=f"/gwfcore/{namespace}/", Recursive=True)
+            found = {p["Name"].split("/", 3)[3]: p["Value"] for p in told["Parameters"]}
+            assert found["s3-bucket"] == outputs["WorkflowBucketName"]
+            assert found["job-role"] == outputs["JobRoleArn"]
+            assert found["job-log-group"] == outputs["BatchLogGroup"]
+        shared = set(first.values()) & set(second.values())
+        assert not [value for value in shared if "WaitCondition" not in value]
+
+    def test_makes_a_bucket_that_is_private_and_tells_eventbridge(self, deploy, aws):
+        outputs = deploy("core", "bucket", without_batch(), **NETWORK)
+        s3, bucket = aws("s3"), {"Bucket": outputs["WorkflowBucketName"]}
+        blocked = s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"]
+        assert all(blocked.values())
+        assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(**bucket)
+        assert "SecureTransport" in s3.get_bucket_policy(**bucket)["Policy"]
+
+    def test_makes_workers_with_our_scripts(self, deploy, aws):
+        outputs = deploy("core", "workers", without_batch(), **NETWORK)
+        formation, ec2 = aws("cloudformation"), aws("ec2")
+        told = formation.describe_stack_resource(
+            StackName="workers", LogicalResourceId="WorkerTemplate"
+        )
+        template = told["StackResourceDetail"]["PhysicalResourceId"]
+        [version] = ec2.describe_launch_template_versions(LaunchTemplateId=template)[
+            "LaunchTemplateVersions"
+        ]
+        data = base64.b64decode(version["LaunchTemplateData"]["UserData"]).decode()
+        assert f"LOG_GROUP='{outputs['WorkerLogGroupName']}'" in data
+        for script in (ROOT / "worker").glob("*.sh"):
+            assert script.read_text() in data
+
+    def test_that_would_run_an_unknown_cli_is_refused(self, deploy):
+        with pytest.raises(ClientError, match="AwsCliUrl needs AwsCliSha256"):
+            deploy("core", "unknown", without_batch(), AwsCliUrl="s3://a/b.zip", **NETWORK)

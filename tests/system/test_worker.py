@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import json
 import os
 import subprocess
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.transformed import ROOT
+from tests.transformed import ROOT, stack
 
 WORKER = ROOT / "worker"
 SCRIPTS = sorted(WORKER.glob("*.sh"))
@@ -330,10 +332,12 @@ class TestAWorkerThatCannotBeProvisioned:
         machine.provision(fails="docker info")
         [told] = [call for call in machine.calls if "put-log-events" in call]
         assert "--log-group-name workers --log-stream-name i-0123/gave-up" in told
-        assert "stub: docker info fails" in "\n".join(machine.calls)
+        [event] = json.loads(told.split("--log-events ")[1])
+        assert "stub: docker info fails" in event["message"]
+        assert abs(event["timestamp"] / 1000 - time.time()) < 3600
 
     def test_terminates_also_when_it_cannot_say_why(self, machine: Machine) -> None:
-        machine.stub("jq", "exit 1")
+        machine.stub("aws", "exit 1")
         machine.provision()
         assert machine.terminated
         assert not machine.joined
@@ -475,3 +479,73 @@ class TestTheScratchVolume:
             ]
             subprocess.run(["umount", *places], check=False)
             subprocess.run(["losetup", "--detach", device], check=True)
+
+
+class TestUserData:
+    """What the launch template says to cloud-init."""
+
+    @pytest.fixture
+    def text(self) -> str:
+        core = stack("core", VpcId="vpc-1", SubnetIds="subnet-1", EfsId="fs-1")
+        text: str = core.properties("WorkerTemplate")["LaunchTemplateData"]["UserData"]
+        return text
+
+    @pytest.fixture
+    def parts(self, text: str) -> dict[str, str]:
+        parts = email.message_from_string(text).get_payload()
+        return {part.get_content_type(): part.get_payload() for part in parts}
+
+    def test_is_taken_apart_by_cloud_init_as_it_is_meant(self, text: str) -> None:
+        """Debian's own Python runs this, for cloud-init comes with it."""
+        program = (
+            "import sys; from cloudinit.user_data import convert_string;"
+            "print(*(part.get_content_type() for part in convert_string(sys.stdin.read()).walk()))"
+        )
+        told = subprocess.run(
+            ["/usr/bin/python3", "-c", program],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={},
+        )
+        assert told.stdout.split() == ["multipart/mixed", "text/cloud-config", "text/x-shellscript"]
+
+    def test_has_a_configuration_that_cloud_init_finds_valid(
+        self, parts: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "config.yaml").write_text(parts["text/cloud-config"])
+        told = subprocess.run(
+            ["/usr/bin/cloud-init", "schema", "--config-file", str(tmp_path / "config.yaml")],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin"},
+        )
+        assert told.stdout.startswith("Valid cloud-config"), told.stderr
+
+    def test_has_a_script_that_shellcheck_likes(
+        self, parts: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "part.sh").write_text(parts["text/x-shellscript"])
+        checked = ["shellcheck", str(tmp_path / "part.sh")]
+        assert subprocess.run(checked, capture_output=True, check=False).stdout == b""
+
+    def test_provisions_a_worker(self, machine: Machine, parts: dict[str, str]) -> None:
+        """The part as cloud-init runs it, but below the scratch root."""
+        for script in SCRIPTS:
+            machine.path(f"opt/worker/{script.name}").unlink()
+        part = machine.path("part-002")
+        script = parts["text/x-shellscript"].replace("/opt/worker", f"{machine.root}/opt/worker")
+        part.write_text(script.replace("$ROOT" + str(machine.root), "$ROOT"))
+        part.chmod(0o755)
+        environment = machine.environment()
+        for setting in ("LOG_GROUP", "CLI_VERSION", "AWS_DEFAULT_REGION"):
+            del environment[setting]
+        subprocess.run([str(part)], env=environment, check=True, timeout=60)
+        assert machine.joined, machine.log
+        for script in SCRIPTS:
+            written = machine.read(f"opt/worker/{script.name}").replace(str(machine.root), "")
+            assert written == script.read_text()
+        assert "systemctl enable --now --no-block grow-scratch" in machine.calls
+        assert f"mount -t efs -o tls,iam fs-1:/ {machine.root}/mnt/efs" in machine.calls
