@@ -99,7 +99,7 @@ test-e2e: $(LOCAL) $(DEV)  ## Run the tests of the whole local stack
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
 .PHONY: test-system
-test-system: $(LOCAL) $(DEV)  ## Install what only apt brings (as root) and run the tests that need it
+test-system: $(LOCAL) $(DEV) .tools/supervisor/stamp  ## Install what only apt brings (as root) and run the tests that need it
 	if [ "$$(id -u)" = 0 ]; then
 	  apt-get update -qq
 	  grep -v '^#' tests/system/apt-packages.txt |
@@ -147,13 +147,15 @@ lock: | python-works  ## Compile requirements/*.in again (UPGRADE=1 takes newer 
 	test -x .tools/lock/bin/uv || $(PYTHON) -m venv .tools/lock
 	.tools/lock/bin/python -m pip install -qq uv==$(UV_VERSION)
 	compile() {
-	  .tools/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  .tools/lock/bin/uv pip compile --quiet --universal --python-version $${ON:-3.11} --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) "$$@"
 	}
 	compile --no-deps layers/common/requirements.in -o layers/common/requirements.txt
 	for set in local dev sam emulator runtime; do
 	  compile requirements/$$set.in -o requirements/$$set.txt
 	done
+	# Installed by Amazon Linux's own Python.
+	ON=3.9 compile requirements/supervisor.in -o requirements/supervisor.txt
 
 .PHONY: clean
 clean:  ## Remove what was made here: environments, builds, caches

@@ -176,7 +176,7 @@ def _derived(values: Mapping[str, Value]) -> dict[str, Value]:
         f"/{values['database_name']}?rewriteBatchedStatements=true"
         # Connector/J: the chain and the name of the host are checked.
         "&sslMode=VERIFY_IDENTITY&trustCertificateKeyStoreType=PKCS12"
-        f"&trustCertificateKeyStoreUrl=file:{prefix}/var/lib/dropwell/database-ca.p12"
+        f"&trustCertificateKeyStoreUrl=file:{prefix}/var/lib/dropwell/truststore/database-ca.p12"
         "&trustCertificateKeyStorePassword=changeit"
     )
     return {
@@ -217,6 +217,9 @@ class _File(NamedTuple):
 # What is not named here is copied as it is, for all to read.
 _TEMPLATES: dict[str, _File] = {
     "etc/dropwell/cromwell.conf": _File(_hocon, 0o644),
+    "etc/dropwell/nginx.conf": _File(_bare, 0o644),
+    "etc/supervisord.conf": _File(_bare, 0o644),
+    "etc/systemd/system/dropwell-server.service": _File(_bare, 0o644),
 }
 _EXECUTABLE = re.compile(r"opt/dropwell/\w+\.py")
 

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 """Fetch one file by its address and its checksum, and put it in place whole or not at all.
 
 ``fetch_jar.py URL SHA256 TARGET``, with an https, http or s3 address. What makes the file
