@@ -1,4 +1,4 @@
-"""The emulated AWS Batch: which job may start, what is known of each, and how Batch tells it."""
+"""The emulated AWS Batch: what is known of each job, and how Batch tells it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -94,39 +93,6 @@ class Job:
         """The definition's name; calls of like shape share it (AwsBatchJobDefinition.scala)."""
         shape = hashlib.sha1(self.image.encode(), usedforsecurity=False).hexdigest()
         return re.sub(r"[^A-Za-z0-9_-]", "_", f"cromwell_{self.image}_"[:88] + shape)
-
-
-class Scheduler:
-    """First come, first served vCPUs and memory, shared by every workflow of the server."""
-
-    def __init__(self, vcpus: int, memory_mib: int) -> None:
-        self._size = self._free = (vcpus, memory_mib)
-        self._waiting: deque[tuple[Job, Callable[[], None]]] = deque()
-        self._held: dict[str, tuple[int, int]] = {}
-
-    def submit(self, job: Job, start: Callable[[], None]) -> None:
-        """Queue a job; `start` is called when its turn has come, perhaps at once."""
-        self._waiting.append((job, start))
-        self._grant()
-
-    def leave(self, job_id: str) -> None:
-        """Take a job out, running or waiting."""
-        self._waiting = deque(entry for entry in self._waiting if entry[0].id != job_id)
-        held = self._held.pop(job_id, (0, 0))
-        self._free = (self._free[0] + held[0], self._free[1] + held[1])
-        self._grant()
-
-    def _grant(self) -> None:
-        while self._waiting:
-            job, start = self._waiting[0]
-            # A job larger than the machine runs alone rather than never.
-            wanted = (min(job.vcpus, self._size[0]), min(job.memory_mib, self._size[1]))
-            if wanted[0] > self._free[0] or wanted[1] > self._free[1]:
-                return
-            self._waiting.popleft()
-            self._held[job.id] = wanted
-            self._free = (self._free[0] - wanted[0], self._free[1] - wanted[1])
-            start()
 
 
 class Records:

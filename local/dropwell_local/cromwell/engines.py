@@ -21,6 +21,7 @@ from dropwell_local.cromwell import batch
 from dropwell_local.cromwell.chaos import Dial, Subject
 from dropwell_local.cromwell.clock import milliseconds, stamp
 from dropwell_local.cromwell.events import LOG_GROUP, Outbox
+from dropwell_local.cromwell.scheduling import Scheduler
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import Store, Workflow
 from dropwell_local.engine import processes
@@ -38,7 +39,7 @@ class Shared:
     settings: Settings
     store: Store
     outbox: Outbox
-    scheduler: batch.Scheduler
+    scheduler: Scheduler
     records: batch.Records
     chaos: Dial
     sandbox: Sandbox

@@ -36,7 +36,7 @@ class Settings:
     poll_lag : float
         How long after the last job a workflow is seen to have ended (Cromwell: up to 300).
     max_workflows : int
-        How many run at once.
+        How many run at once (Cromwell: 5000); each has a process of 60 to 90 MB.
     job_limit : int
         How many calls of one workflow have a job at once; the others are queued in Cromwell
         (``concurrent-job-limit`` over ``hog-factor``: 1000).
@@ -86,7 +86,7 @@ class Settings:
     launch_interval: float = 0.5
     visibility_lag: float = 2.0
     poll_lag: float = 1.0
-    max_workflows: int = 4
+    max_workflows: int = 10
     job_limit: int = 50
     vcpus: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
     memory_mib: int = field(

@@ -19,6 +19,7 @@ from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
 from dropwell_local.cromwell.engines import HOST_LOST, Engine, Shared, lost
 from dropwell_local.cromwell.events import Outbox
+from dropwell_local.cromwell.scheduling import Scheduler
 from dropwell_local.cromwell.settings import Settings
 from dropwell_local.cromwell.store import TERMINAL, Store, Workflow
 from dropwell_local.cromwell.submission import Submission
@@ -368,8 +369,8 @@ class Workflows:
         return self._settings.data / "workflows" / workflow_id
 
 
-def _scheduler(settings: Settings) -> batch.Scheduler:
-    return batch.Scheduler(settings.vcpus, settings.memory_mib)
+def _scheduler(settings: Settings) -> Scheduler:
+    return Scheduler(settings.vcpus, settings.memory_mib)
 
 
 def _failure(message: str) -> dict[str, Any]:

@@ -27,46 +27,6 @@ def job(name: str, vcpus: int = 1, memory_mib: int = 100) -> batch.Job:
     )
 
 
-def started(size: tuple[int, int], *jobs: batch.Job) -> tuple[batch.Scheduler, list[str]]:
-    scheduler, names = batch.Scheduler(*size), list[str]()
-    for one in jobs:
-        scheduler.submit(one, lambda one=one: names.append(one.id))  # type: ignore[misc]
-    return scheduler, names
-
-
-def test_jobs_start_in_turn_as_slots_come_free() -> None:
-    scheduler, names = started((2, 1000), job("a"), job("b"), job("c"), job("d"))
-    assert names == ["a", "b"]
-
-    scheduler.leave("b")
-
-    assert names == ["a", "b", "c"]
-
-
-def test_memory_is_a_slot_too() -> None:
-    _, names = started((8, 1000), job("a", memory_mib=700), job("b", memory_mib=400))
-
-    assert names == ["a"]
-
-
-def test_a_job_larger_than_the_machine_runs_alone() -> None:
-    scheduler, names = started((2, 1000), job("big", vcpus=64), job("small"))
-    assert names == ["big"]
-
-    scheduler.leave("big")
-
-    assert names == ["big", "small"]
-
-
-def test_a_job_that_leaves_the_queue_gives_its_turn_away() -> None:
-    scheduler, names = started((1, 1000), job("a"), job("b"), job("c"))
-
-    scheduler.leave("b")
-    scheduler.leave("a")
-
-    assert names == ["a", "c"]
-
-
 def test_an_ended_job_is_read_as_batch_would_tell_it() -> None:
     ended = job("j-1")
     ended.status, ended.started_at, ended.stopped_at = "FAILED", 2000, 3000
