@@ -22,13 +22,14 @@ BATCH = ["AWS::Batch::ComputeEnvironment", "AWS::Batch::JobQueue"]
 def aws(tmp_path_factory):
     with running_emulator(python=EMULATOR, folder=tmp_path_factory.mktemp("aws")) as url:
 
-        def client(service):
+        def client(service, key_id=None, secret=None, token=None):
             return boto3.client(
                 service,
                 endpoint_url=url,
                 region_name=REGION,
-                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                aws_access_key_id=key_id or CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=secret or CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                aws_session_token=token,
             )
 
         yield client
@@ -154,3 +155,57 @@ class TestTheCore:
     def test_that_would_run_an_unknown_cli_is_refused(self, deploy):
         with pytest.raises(ClientError, match="AwsCliUrl needs AwsCliSha256"):
             deploy("core", "unknown", without_batch(), AwsCliUrl="s3://a/b.zip", **NETWORK)
+
+
+class TestAJobOfTheCore:
+    """With the emulator's own IAM, which refuses what no policy allows."""
+
+    @pytest.fixture
+    def buckets(self, aws):
+        for bucket in ("our-reads", "their-reads"):
+            aws("s3").create_bucket(Bucket=bucket)
+            aws("s3").put_object(Bucket=bucket, Key="sample.fq", Body=b"@")
+
+    @pytest.fixture
+    def outputs(self, deploy, buckets, request):
+        reads = {"DataBucketArns": "arn:aws:s3:::our-reads"}
+        name = request.node.name.replace("_", "-")
+        return deploy("core", name, without_batch(**reads), **reads, **NETWORK)
+
+    @pytest.fixture
+    def job(self, outputs, aws):
+        """Return S3 as a job sees it. Only ECS may take up its role, so first we may, too."""
+        trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        aws("iam").update_assume_role_policy(
+            RoleName=outputs["JobRoleArn"].rpartition("/")[2],
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+        taken = aws("sts").assume_role(RoleArn=outputs["JobRoleArn"], RoleSessionName="a-job")
+        keys = taken["Credentials"]
+        return aws("s3", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+
+    def test_does_its_work_and_nothing_else(self, job, outputs, aws):
+        bucket = outputs["WorkflowBucketName"]
+        for key in ("scripts/1", "dropwell/inputs/1/reads.fq", "cromwell-execution/other/out.bam"):
+            aws("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
+            assert job.get_object(Bucket=bucket, Key=key)["ContentLength"] == 1
+        job.put_object(Bucket=bucket, Key="cromwell-execution/1/task-rc.txt", Body=b"0")
+        job.list_objects_v2(Bucket=bucket, Prefix="cromwell-execution/1/")
+        assert job.get_object(Bucket="our-reads", Key="sample.fq")["ContentLength"] == 1
+        job.list_objects_v2(Bucket="our-reads")
+
+        refusals = [
+            lambda: job.put_object(Bucket=bucket, Key="scripts/2", Body=b"x"),
+            lambda: job.put_object(Bucket="our-reads", Key="sample.fq", Body=b"x"),
+            lambda: job.delete_object(Bucket=bucket, Key="cromwell-execution/1/task-rc.txt"),
+            lambda: job.get_object(Bucket="their-reads", Key="sample.fq"),
+            lambda: job.list_objects_v2(Bucket="their-reads"),
+            lambda: job.list_buckets(),
+        ]
+        for refused_call in refusals:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                refused_call()
+
+    def test_has_a_role_that_nobody_else_takes_up(self, outputs, aws):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            aws("sts").assume_role(RoleArn=outputs["JobRoleArn"], RoleSessionName="a-person")
