@@ -116,7 +116,7 @@ class ServerHere:
 
     def __enter__(self) -> ServerHere:
         try:
-            self._lay_out()
+            self.lay_out()
             self.script("renew_certificate.py")
             self.script("refresh_token.py")
             self._start("nginx", "-c", self.prefix / "etc/dropwell/nginx.conf", "-g", "daemon off;")
@@ -151,9 +151,13 @@ class ServerHere:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.clear()
+
+    def clear(self) -> None:
         shutil.rmtree(self.prefix)
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Write the tree, what stands in for AWS and Java, and secrets."""
         write(render(self.parameters), self.prefix)
         for name in ("bin", "aws"):
             (self.prefix / name).mkdir()
