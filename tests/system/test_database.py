@@ -52,9 +52,7 @@ class Database:
     def as_user(
         self, sql: str, password: str = PASSWORD, *, tls: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        how = (
-            ["--ssl-verify-server-cert", f"--ssl-ca={self.certificate}"] if tls else ["--skip-ssl"]
-        )
+        trusting = [f"--ssl-ca={self.certificate}", "--ssl-verify-server-cert"]
         where = ["--protocol=tcp", "--host=localhost", f"--port={self.port}", "--user=cromwell"]
         return _sql([*where, *(trusting if tls else ["--skip-ssl"]), f"--password={password}"], sql)
 
