@@ -16,7 +16,11 @@ from dropwell_local.engine.strategy import Strategy
 
 _LOG_TAIL = 64 << 10
 """Bytes of each stream that go to the job's log."""
-_LAST_WORDS = ("*** COMPLETED DELOCALIZATION ***", "*** EXITING WITH RETURN CODE ***")
+_LAST_WORDS = (
+    "DELOCALIZATION RESULT: 0",
+    "*** COMPLETED DELOCALIZATION ***",
+    "*** EXITING WITH RETURN CODE ***",
+)
 
 
 @dataclass(frozen=True)

@@ -236,15 +236,11 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         return self._delocalize(attempt, ended.exit_code, fate.get("rc_late", 0.0))
 
     def _delocalize(self, attempt: Attempt, code: int, rc_late: float) -> endings.Ending:
-        """Store rc and streams, and see whether the files are there that outputs must have.
-
-        Where one is missing the script fails with 1, whatever the return code was
-        (AwsBatchJob.scala, lines 585-607).
-        """
+        """Store rc and streams, and see whether the files are there that outputs must have."""
         attempt.store_streams(code, rc_late=rc_late)
         missing = self.leaving.missing(Path(self.host_work_dir()))
         if missing:
-            return endings.Ending(exit_code=1, rc=code, log=(missing,))
+            return endings.not_delocalized(code, (f"{scripts.SCRATCH}/{one}" for one in missing))
         return endings.Ending(exit_code=code, rc=code)
 
     def _clear(self, batch_attempt: int) -> None:

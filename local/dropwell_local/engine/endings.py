@@ -7,6 +7,7 @@ lines 988-1050.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dropwell_local.engine import processes
@@ -21,6 +22,8 @@ _KEY_DENIED = (
 
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"
+_ATTEMPTS = 5
+"""How often the script tries to copy a file; here it loses no time over it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,31 @@ def terminated(reason: str, exit_code: int | None) -> Ending:
 
 def not_localized(reason: str) -> Ending:
     """Return the end of a job one of whose inputs cannot be read."""
-    return Ending(exit_code=1, log=(reason,), began=False)
+    return Ending(exit_code=1, log=(reason, "*** LOCALIZATION FAILED ***"), began=False)
+
+
+def not_delocalized(rc: int, paths: Iterable[str]) -> Ending:
+    """Return the end of a job without some files that its outputs must have.
+
+    Its script exits with 1, whatever the return code was (AwsBatchJob.scala, lines 585-607).
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Where they should have been, as the container sees it.
+    """
+    log: list[str] = []
+    for path in paths:
+        for attempt in range(1, _ATTEMPTS + 1):
+            log.append(f"The user-provided path {path} does not exist.")
+            log.append(f"attempt {attempt} to copy {path} failed")
+        log.append(f"failed to delocalize {path} after {_ATTEMPTS} attempts.")
+    log += [
+        "DELOCALIZATION RESULT: 1",
+        "*** DELOCALIZATION FAILED ***",
+        "*** EXITING WITH RETURN CODE 1***",
+    ]
+    return Ending(exit_code=1, rc=rc, log=tuple(log))
 
 
 def fated(name: str, *, image: str, instance: str, source: str = "") -> Ending:

@@ -23,22 +23,19 @@ class Leaving:
 
     Parameters
     ----------
-    paths : tuple of tuple of str
-        The name of each output and the path of a file or directory that it must have, below
-        the working directory.
+    paths : tuple of str
+        Where the files and directories are that its outputs must have, below the working
+        directory.
     globs : tuple of str
         The patterns of its ``glob()`` calls.
     """
 
-    paths: tuple[tuple[str, str], ...] = ()
+    paths: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
 
-    def missing(self, work: Path) -> str:
-        """Say what is not there; empty, if all is."""
-        for name, path in self.paths:
-            if not (work / path).exists():
-                return f"File/Directory path not found in task output {name}: {path}"
-        return ""
+    def missing(self, work: Path) -> list[str]:
+        """Return the paths of what is not there."""
+        return [path for path in self.paths if not (work / path).exists()]
 
 
 def expected(task: Any, inputs: Any) -> Leaving:
@@ -53,7 +50,7 @@ def expected(task: Any, inputs: Any) -> Leaving:
     """
     stdlib = WDL.StdLib.Base(task.effective_wdl_version)
     known = inputs
-    paths: list[tuple[str, str]] = []
+    paths: list[str] = []
     for decl in [*(task.inputs or []), *task.postinputs]:
         if known.has_binding(decl.name):
             continue
@@ -61,7 +58,7 @@ def expected(task: Any, inputs: Any) -> Leaving:
     for decl in task.outputs:
         known = _with(known, decl, stdlib)
         if known.has_binding(decl.name) and _holds_files(decl.type):
-            paths += [(decl.name, path) for path in _relative(known[decl.name])]
+            paths += _relative(known[decl.name])
     globs = [_text(pattern, known, stdlib) for pattern in _glob_patterns(task)]
     return Leaving(tuple(paths), tuple(one for one in globs if one))
 

@@ -275,5 +275,5 @@ def _fetch(session: Session, uri: str) -> Path:
                 partial.replace(path)
             except store.Unreadable as error:
                 path.mkdir(parents=True, exist_ok=True)  # a place that no one can read as a file
-                session.unreadable[str(path)] = str(error)
+                session.unreadable[str(path)] = f"{error}\nfailed to copy {uri} after 5 attempts."
     return path

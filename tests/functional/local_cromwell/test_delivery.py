@@ -81,6 +81,7 @@ def test_each_rules_queue_gets_what_its_pattern_wants_and_no_more(
         "words of shard 1",
         "worries of shard 1",
         "*** DELOCALIZING OUTPUTS ***",
+        "DELOCALIZATION RESULT: 0",
         "*** COMPLETED DELOCALIZATION ***",
         "*** EXITING WITH RETURN CODE ***",
         "1",

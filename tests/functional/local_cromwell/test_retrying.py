@@ -11,7 +11,7 @@ import pytest
 
 from dropwell_local.cromwell.serve import LocalCromwell
 
-from .conftest import Cromwell, Start
+from .conftest import Cromwell, Start, until
 from .test_running import task
 
 HOG = "python3 -c 'import time; x = bytearray(250 << 20); time.sleep(1)'"
@@ -34,8 +34,13 @@ def statuses(calls: list[Any]) -> list[str]:
 
 
 def batch_end(cromwell: Cromwell, call: Any) -> Any:
-    """Return the last event of an attempt's job."""
-    return [one for one in cromwell.events() if one["jobId"] == call["jobId"]][-1]
+    """Return the last event of an attempt's job, which may come after Cromwell's own word."""
+
+    def told() -> list[Any]:
+        return [one for one in cromwell.events() if one["jobId"] == call["jobId"]]
+
+    until(lambda: told()[-1]["status"] in ("SUCCEEDED", "FAILED"))
+    return told()[-1]
 
 
 def test_an_accepted_return_code_that_is_not_0_fails_as_if_a_machine_was_lost(
@@ -120,7 +125,7 @@ def test_a_multiplier_out_of_range_fails_the_workflow(cromwell: Cromwell) -> Non
     assert failure["causedBy"][0]["message"].endswith("should be in the range 1.0 ≤ n ≤ 99.0")
 
 
-def test_a_missing_output_is_tried_again(cromwell: Cromwell) -> None:
+def test_a_missing_output_is_tried_again(cromwell: Cromwell, aws: Callable[[str], Any]) -> None:
     leaving = task(
         AGAIN.replace("BEFORE", "true")
         + ' > "one.$(( 1 + 1 )).txt"; ls ../work.attempt-1 || rm *.txt',
@@ -131,8 +136,17 @@ def test_a_missing_output_is_tried_again(cromwell: Cromwell) -> None:
 
     assert (status, statuses(calls)) == ("Succeeded", ["RetryableFailure", "Done"])
     assert calls[0]["failures"][0]["message"] == SUSPICION.format(1, 0)
-    assert calls[0]["failures"][0]["causedBy"][0]["message"].endswith("output f: one.2.txt")
     assert batch_end(cromwell, calls[0])["container"]["exitCode"] == 1
+    log = calls[0]["logConfig"]
+    names = {"logGroupName": log["logGroupName"], "logStreamName": log["logStreamName"]}
+    lines = [one["message"] for one in aws("logs").get_log_events(**names)["events"]]
+    assert lines[-5:] == [
+        "attempt 5 to copy /tmp/scratch/one.2.txt failed",
+        "failed to delocalize /tmp/scratch/one.2.txt after 5 attempts.",
+        "DELOCALIZATION RESULT: 1",
+        "*** DELOCALIZATION FAILED ***",
+        "*** EXITING WITH RETURN CODE 1***",
+    ]
 
 
 def test_a_command_that_fails_without_its_outputs_ends_a_container_with_1(
