@@ -8,10 +8,12 @@ name of the enclosing workflow.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from dropwell.calls import UNSCATTERED, CallId, CallPlace
 from dropwell_local.engine import store
@@ -126,6 +128,26 @@ def place_of(run: Holder, call: Call, attempt: int) -> CallPlace:
         bucket=bucket,
         root=key,
     )
+
+
+def glob_folder(pattern: str, workflow_id: str) -> str:
+    """Return where the files of a glob lie below their call (AwsBatchGlobFunctions.scala).
+
+    Parameters
+    ----------
+    workflow_id : str
+        Of the workflow that holds the call.
+
+    Examples
+    --------
+    >>> glob_folder("parts/*.part", "e6236763-c518-41d0-9688-432549a8bf7d")
+    'parts/.glob-3d7c0c790cbfaf1799752d36c0ad63d1'
+    """
+    folder = PurePosixPath(pattern).parent
+    while "*" in str(folder):
+        folder = folder.parent
+    digest = hashlib.md5(f"{pattern}-{workflow_id}".encode(), usedforsecurity=False).hexdigest()
+    return str(folder / f".glob-{digest}")
 
 
 def tags_of(run: Holder, call: Call, attempt: int, labels: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ In any process that is not an engine of the local Cromwell each of them passes t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import threading
@@ -141,13 +140,13 @@ class _Upload:
         return str(value.value)
 
     def _store_list(self, pattern: str) -> None:
-        """Give what a glob matches its folder, ``glob-<md5>/``, and its ``.list``."""
-        digest = hashlib.md5(pattern.encode(), usedforsecurity=False).hexdigest()
+        """Give what a glob matches its folder and its ``.list``."""
+        folder = layout.glob_folder(pattern, self._attempt.place.call_id.workflow_id)
         found = sorted(path for path in self._work.glob(pattern) if path.is_file())
         for path in found:
-            self._globs.setdefault(path.resolve(), f"glob-{digest}/{path.name}")
+            self._globs.setdefault(path.resolve(), f"{folder}/{path.name}")
         names = "".join(f"{path.name}\n" for path in found)
-        self._attempt.store_list(f"glob-{digest}.list", names)
+        self._attempt.store_list(f"{folder}.list", names)
 
 
 def workflow(

@@ -224,7 +224,7 @@ def test_outputs_are_as_if_nothing_had_happened(resumed: Resumed) -> None:
         *("made", "before", "after"),
     ]
     assert [resumed.cromwell.read(url) for url in outputs["whole.parts"]] == ["zero\n", "one\n"]
-    assert outputs["whole.parts"][0].rpartition("/")[0].rpartition("/")[2].startswith("glob-")
+    assert outputs["whole.parts"][0].rpartition("/")[0].rpartition("/")[2].startswith(".glob-")
     assert outputs["whole.said"].endswith("/call-first/first-stdout.log")
 
 

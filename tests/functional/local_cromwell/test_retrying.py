@@ -212,5 +212,5 @@ def test_globs_whose_patterns_are_put_together_have_their_folder(cromwell: Cromw
 
     assert status == "Succeeded"
     first = calls[0]["outputs"]["parts"][0]
-    assert first.rpartition("/")[0].rpartition("/")[2].startswith("glob-")
+    assert first.rpartition("/")[0].rpartition("/")[2].startswith(".glob-")
     assert cromwell.read(f"{first.rpartition('/')[0]}.list") == "a.part\nb.part\n"

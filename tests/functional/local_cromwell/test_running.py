@@ -171,7 +171,7 @@ def test_globs_have_folders_of_their_own_and_inputs_stay_as_they_were(
     parts = cromwell.calls(scattered)["scatter_gather.count"][0]["outputs"]["parts"]
 
     folder = parts[0].rpartition("/")[0]
-    assert folder.rpartition("/")[2].startswith("glob-")
+    assert folder.rpartition("/")[2].startswith(".glob-")
     assert cromwell.read(f"{folder}.list") == "a.part\nb.part\n"
     assert cromwell.read(f"s3://{BUCKET}/data/lines.txt") == "one\ntwo\nthree\n"
 
