@@ -186,6 +186,23 @@ def envelope(job: Job, settings: Settings, *, at: float) -> dict[str, Any]:
     }
 
 
+def blocked_envelope(job: Job, settings: Settings, *, reason: str, at: float) -> dict[str, Any]:
+    """Return the EventBridge envelope that calls the queue blocked for the job at its head.
+
+    Parameters
+    ----------
+    reason : str
+        Batch's own, ``CLASS:CODE - words``.
+    """
+    event = envelope(job, settings, at=at)
+    return {
+        **event,
+        "detail-type": "Batch Job Queue Blocked",
+        "resources": [*event["resources"], settings.queue_arn],
+        "detail": {**event["detail"], "statusReason": reason},
+    }
+
+
 def description(job: Job, settings: Settings) -> dict[str, Any]:
     """Return what DescribeJobs says of a job's present state (API_JobDetail)."""
     return _without_nones(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,6 +18,8 @@ FATES = ("spot", "host", "oom", "timeout", "disk", "pull", "localize", "kms")
 """What ends an attempt in the command's place, without an rc file."""
 OUTAGES = ("down", "slow", "error", "html", "truncate")
 """What a request to Cromwell meets instead of its answer, for a window of time."""
+BLOCKAGES = ("blocked", "misconfigured")
+"""Why Batch starts no job, for a window of time."""
 
 DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
     {
@@ -28,13 +31,14 @@ DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
         "late-rc": 5.0,
         **dict.fromkeys(FATES, 1.0),
         **dict.fromkeys(OUTAGES, 5.0),
+        **dict.fromkeys(BLOCKAGES, 5.0),
     }
 )
 """Every cruelty, and the seconds it takes if none are given.
 
 Of *duplicate*: until the second copy comes. *delay*: how late. *reorder*: up to how late.
 *late-rc*: how long after the job's end. Of a fate: how long the command may run before.
-Of an outage: how long a window is. The others take no time.
+Of an outage or a blockage: how long a window is. The others take no time.
 """
 
 _WORD = re.compile(r"([a-z-]+)=([0-9]+(?:\.[0-9]+)?)(?::([0-9]+(?:\.[0-9]+)?))?")
@@ -120,10 +124,24 @@ class Chaos:
         at : float
             Seconds since the chaos began.
         """
-        for name in OUTAGES:
-            if name in self.shares and self._happens(name, int(at / (self.seconds[name] or 1.0))):
-                return name
-        return ""
+        return self._window(OUTAGES, at)[0]
+
+    def blockage(self, at: float) -> tuple[str, int]:
+        """Return why Batch starts no job at a time, empty if it does, and which window that is.
+
+        Parameters
+        ----------
+        at : float
+            Seconds since the chaos began.
+        """
+        return self._window(BLOCKAGES, at)
+
+    def _window(self, names: tuple[str, ...], at: float) -> tuple[str, int]:
+        for name in names:
+            number = int(at / (self.seconds.get(name) or 1.0))
+            if self._happens(name, number):
+                return name, number
+        return "", 0
 
     def __str__(self) -> str:
         """Return the text that `parse` reads.
@@ -189,4 +207,13 @@ class Dial:
     """The chaos of a running server, which can be turned while it runs."""
 
     def __init__(self, now: Chaos) -> None:
-        self.now = now
+        self.turn(now)
+
+    def turn(self, to: Chaos) -> None:
+        self.now = to
+        self._turned_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """For how long this chaos has been on; windows are counted from its begin."""
+        return time.monotonic() - self._turned_at

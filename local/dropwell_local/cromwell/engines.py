@@ -60,6 +60,13 @@ class Shared:
             sent=sent,
         )
 
+    def say_blocked(self, job: batch.Job, reason: str) -> None:
+        """Send the event that the queue is blocked for a job."""
+        self.outbox.put(
+            batch.blocked_envelope(job, self.settings, reason=reason, at=time.time()),
+            treatment=self.chaos.now.treatment(subject_of(job), "BLOCKED"),
+        )
+
     def end_job(self, job: batch.Job, message: Mapping[str, Any]) -> None:
         """Record how a job ended, then tell it.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from starlette.requests import Request
@@ -36,14 +35,13 @@ class Outages:
     def __init__(self, app: ASGIApp, dial: chaos.Dial) -> None:
         self._app = app
         self._dial = dial
-        self._began, self._of = 0.0, dial.now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         now = self._dial.now
         if not now.shares or scope["type"] != "http" or not scope["path"].startswith(_CROMWELLS):
             await self._app(scope, receive, send)
             return
-        match now.outage(self._since(now)):
+        match now.outage(self._dial.seconds):
             case "down":
                 await _hang_up(receive, send)
             case "error":
@@ -58,12 +56,6 @@ class Outages:
                 await self._app(scope, receive, send)
             case _:
                 await self._app(scope, receive, send)
-
-    def _since(self, now: chaos.Chaos) -> float:
-        """Return for how long this chaos has been on; windows are counted from its begin."""
-        if self._of is not now or not self._began:
-            self._of, self._began = now, time.monotonic()
-        return time.monotonic() - self._began
 
     async def _truncate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do what is asked, then hang up in the middle of the answer."""
@@ -99,7 +91,7 @@ def routes(dial: chaos.Dial) -> list[Route]:
 
     async def turn(request: Request) -> Response:
         try:
-            dial.now = chaos.parse((await request.body()).decode())
+            dial.turn(chaos.parse((await request.body()).decode()))
         except ValueError as problem:
             return PlainTextResponse(f"{problem}\n", 400)
         return await show(request)

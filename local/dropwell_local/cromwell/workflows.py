@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.cromwell import batch, callbacks, chaos, finalizing
+from dropwell_local.cromwell.blocking import Blocking
 from dropwell_local.cromwell.chaos import Dial
 from dropwell_local.cromwell.clock import stamp
 from dropwell_local.cromwell.engines import HOST_LOST, Engine, Shared, lost
@@ -31,6 +32,7 @@ _STOP_GRACE_S = 10.0
 _ABORTED = "cromwell abort called"
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHORTEST_INTERVAL_S = 0.05
+_QUEUE_INTERVAL_S = 0.25
 _STATUS_LAG_S = 5.0
 """How far the end that is posted may be ahead of the end that is shown (db-flush-rate)."""
 
@@ -91,6 +93,7 @@ class Workflows:
             else:
                 resumed.append(workflow.id)
         self._go(self._launch_waiting(resumed))
+        self._go(self._watch_queue())
 
     async def stop(self) -> None:
         """End every engine with its tasks; at the next start their workflows go on."""
@@ -234,6 +237,13 @@ class Workflows:
             if waiting and len(self._engines) < self._settings.max_workflows:
                 await self._launch(waiting[0].id)
             await asyncio.sleep(max(self._settings.launch_interval, _SHORTEST_INTERVAL_S))
+
+    async def _watch_queue(self) -> None:
+        """Keep the queue blocked while chaos wants it so."""
+        blocking = Blocking(self.chaos, self._shared.say_blocked)
+        while not self._stopping:
+            blocking.look(self._shared.scheduler)
+            await asyncio.sleep(_QUEUE_INTERVAL_S)
 
     async def _launch(self, workflow_id: str) -> None:
         events = self._events(workflow_id, "PickedUp")

@@ -86,9 +86,19 @@ class Cromwell:
 
     def events(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the details of Batch's events, of one run or all, as they were sent."""
+        return self._told("Batch Job State Change", run_id)
+
+    def blocked(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the details of the events that call the queue blocked for a run's jobs."""
+        return self._told("Batch Job Queue Blocked", run_id)
+
+    def _told(self, kind: str, run_id: str | None) -> list[dict[str, Any]]:
         file = self.data / "events.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
-        details: list[dict[str, Any]] = [json.loads(line)["detail"] for line in lines]
+        told = [json.loads(line) for line in lines]
+        details: list[dict[str, Any]] = [
+            one["detail"] for one in told if one["detail-type"] == kind
+        ]
         root = "cromwell-root-workflow-id"
         return [one for one in details if run_id in (None, one["tags"].get(root))]
 

@@ -189,3 +189,16 @@ def test_the_dial_shows_and_refuses(cruel: Cromwell) -> None:
     assert (refusal.status_code, refusal.text[:17]) == (400, "spit is not known")
     shown = cruel.http.get(f"{cruel.url}/dropwell/chaos")
     assert shown.json() == {"chaos": "seed=4,lose=0.5:0"}
+
+
+def test_a_blocked_queue_starts_nothing_and_goes_on_when_it_is_over(cruel: Cromwell) -> None:
+    turn(cruel, "blocked=1:60,duplicate=1:0.1")
+    run_id = cruel.submit(TASK.format(runtime=""))
+    until(lambda: len(cruel.blocked(run_id)) == 2)
+    assert {one["status"] for one in cruel.blocked(run_id)} == {"RUNNABLE"}
+    assert {one["status"] for one in cruel.events(run_id)} == {"RUNNABLE"}
+
+    turn(cruel, "")
+
+    assert cruel.wait(run_id) == "Succeeded"
+    assert len(cruel.blocked(run_id)) == 2

@@ -8,6 +8,7 @@ from dropwell.causes import Actor, Evidence, judge
 from dropwell_cli import Failure
 from dropwell_cli.sessions import checked_chaos
 from dropwell_local.cromwell.chaos import (
+    BLOCKAGES,
     DEFAULT_SECONDS,
     FATES,
     OUTAGES,
@@ -43,6 +44,7 @@ def test_no_chaos_touches_nothing() -> None:
     assert calm.fate(SHARDS[0], image="i") == {}
     assert calm.treatment(SHARDS[0], "RUNNING") is UNTOUCHED
     assert calm.outage(12.0) == ""
+    assert calm.blockage(12.0) == ("", 0)
     assert str(calm) == ""
 
 
@@ -65,6 +67,17 @@ def test_reordered_events_are_late_each_by_its_own() -> None:
     late = {chaos.treatment(one, "RUNNING").delays[0] for one in SHARDS}
     assert len(late) == len(SHARDS)
     assert all(0 <= seconds < 2 for seconds in late)
+
+
+@pytest.mark.parametrize("name", BLOCKAGES)
+def test_a_blockage_lasts_its_window_and_windows_are_told_apart(name: str) -> None:
+    chaos = parse(f"seed=3,{name}=0.5:10")
+    windows = [chaos.blockage(start * 10.0) for start in range(40)]
+    assert {why for why, _ in windows} == {name, ""}
+    assert [number for why, number in windows if why] == [
+        number for number, (why, _) in enumerate(windows) if why
+    ]
+    assert [chaos.blockage(start * 10.0 + 9.9) for start in range(40)] == windows
 
 
 @pytest.mark.parametrize("name", OUTAGES)
