@@ -199,9 +199,12 @@ class Template:
         raise NotImplementedError(name)
 
     def statements(self, role: str) -> Iterator[Mapping[str, Json]]:
-        """Yield the statements of a role's own policies."""
-        for policy in self.properties(role)["Policies"]:
+        """Yield the statements of a role's own policies, and of those that are put on it."""
+        for policy in self.properties(role).get("Policies", []):
             yield from policy["PolicyDocument"]["Statement"]
+        for policy in self.made_of_type("AWS::IAM::Policy").values():
+            if role in policy["Roles"]:
+                yield from policy["PolicyDocument"]["Statement"]
 
     def rights(self, role: str) -> dict[tuple[str, ...], set[str]]:
         """Return what a role may do to what; it may not deny anything."""

@@ -38,18 +38,7 @@ def core(**parameters):
 
 
 def job_rights(**parameters):
-    template = core(BucketName="workflows", **parameters)
-    found = {}
-    for statement in template.properties("JobPolicy")["PolicyDocument"]["Statement"]:
-        assert statement["Effect"] == "Allow"
-        actions = (
-            statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        )
-        where = statement["Resource"]
-        found.setdefault(tuple(sorted(actions)), set()).update(
-            [where] if isinstance(where, str) else where
-        )
-    return found
+    return core(BucketName="workflows", **parameters).rights("JobRole")
 
 
 class TestWhatAJobMayDo:
@@ -435,6 +424,41 @@ class TestQueues:
         assert queues["PriorityQueue"]["Priority"] > queues["DefaultQueue"]["Priority"]
 
 
+class TestSharedFiles:
+    @pytest.mark.parametrize(("subnets", "mounts"), [(1, "A"), (2, "AB"), (3, "ABC")])
+    def test_are_reached_from_each_subnet_by_workers_alone(self, subnets, mounts):
+        template = core(EfsSubnets=subnets, SubnetIds="subnet-1,subnet-2,subnet-3")
+        targets = template.made_of_type("AWS::EFS::MountTarget")
+        assert {name[-1]: target["SubnetId"] for name, target in targets.items()} == {
+            mount: f"subnet-{number}" for number, mount in enumerate(mounts, start=1)
+        }
+        [door] = template.properties("SharedFilesSecurityGroup")["SecurityGroupIngress"]
+        assert (door["SourceSecurityGroupId"], door["FromPort"]) == ("WorkerSecurityGroup", 2049)
+
+    def test_are_encrypted_and_shown_to_no_other_role(self):
+        files = core(EfsSubnets=2).properties("SharedFiles")
+        assert files["Encrypted"] is True
+        [statement] = files["FileSystemPolicy"]["Statement"]
+        assert statement["Principal"] == {"AWS": "WorkerRole.Arn"}
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "true"}}
+
+    def test_are_mounted_by_workers(self):
+        template = core(EfsSubnets=2)
+        assert "EFS_ID='SharedFiles'" in launch(EfsSubnets=2)["UserData"]
+        [where] = [
+            places
+            for actions, places in template.rights("WorkerRole").items()
+            if "elasticfilesystem:ClientMount" in actions
+        ]
+        assert where == {"arn:aws:elasticfilesystem:eu-west-1:123456789012:file-system/SharedFiles"}
+        assert template.properties("EfsParameter")["Value"] == "SharedFiles"
+
+    def test_are_not_made_unless_asked(self):
+        made = {name for name in core(EfsId="fs-1").made if name.startswith("SharedFiles")}
+        assert made == {"SharedFilesPolicy"}, "for the workers' own role"
+        assert not [name for name in core().made if name.startswith("SharedFiles")]
+
+
 class TestTheContract:
     def test_is_the_parameters_by_which_others_find_a_core(self):
         parameters = core(Namespace="lab", BucketName="workflows", **{"GpuEnvironment": "spot"})
@@ -471,6 +495,7 @@ class TestWhatIsRefused:
             ({"PullThroughPrefix": "hub"}, "PullThroughPrefix needs PullThroughSecretArn"),
             ({"PullThroughSecretArn": "arn:x"}, "PullThroughSecretArn needs PullThroughPrefix"),
             ({"AwsCliUrl": "https://x/y.zip"}, "AwsCliUrl needs AwsCliSha256"),
+            ({"EfsId": "fs-1", "EfsSubnets": 2}, "EfsId and EfsSubnets exclude each other"),
         ],
     )
     def test_is_said_in_a_sentence(self, parameters, said):

@@ -76,7 +76,11 @@ def without_batch(**parameters):
         if resource["Type"] in BATCH:
             resource["Type"] = "AWS::CloudFormation::WaitConditionHandle"
             del resource["Properties"]
-    return json.dumps(document)
+    return compact(document)
+
+
+def compact(document):
+    return json.dumps(document, separators=(",", ":"))
 
 
 def refused(deploy, stack, body=None, **parameters):
@@ -113,7 +117,7 @@ class TestTheCore:
     def test_is_made_but_for_these(self, deploy):
         secret = "arn:aws:secretsmanager:us-east-1:1:secret:ecr-pullthroughcache/hub"
         cache = {"PullThroughPrefix": "hub", "PullThroughSecretArn": secret}
-        types = refused(deploy, "core", json.dumps(core(**cache)), **NETWORK, **cache)
+        types = refused(deploy, "core", compact(core(**cache)), **NETWORK, **cache)
         assert types == [*BATCH, "AWS::ECR::PullThroughCacheRule"]
 
     def test_is_made_twice_side_by_side_and_found_by_its_namespace(self, deploy, aws):
@@ -137,8 +141,10 @@ class TestTheCore:
         assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(**bucket)
         assert "SecureTransport" in s3.get_bucket_policy(**bucket)["Policy"]
 
-    def test_makes_workers_with_our_scripts(self, deploy, aws):
-        outputs = deploy("core", "workers", without_batch(), **NETWORK)
+    def test_makes_workers_with_our_scripts_in_a_network_of_ours(self, deploy, aws):
+        network = deploy("network", "open", NatGateways="none", PublicAddresses="true")
+        place = {"VpcId": network["VpcId"], "SubnetIds": network["PublicSubnetIds"]}
+        outputs = deploy("core", "workers", without_batch(), EfsSubnets="3", **place)
         formation, ec2 = aws("cloudformation"), aws("ec2")
         told = formation.describe_stack_resource(
             StackName="workers", LogicalResourceId="WorkerTemplate"
@@ -149,6 +155,8 @@ class TestTheCore:
         ]
         data = base64.b64decode(version["LaunchTemplateData"]["UserData"]).decode()
         assert f"LOG_GROUP='{outputs['WorkerLogGroupName']}'" in data
+        [files] = aws("efs").describe_file_systems()["FileSystems"]
+        assert f"EFS_ID='{files['FileSystemId']}'" in data
         for script in (ROOT / "worker").glob("*.sh"):
             assert script.read_text() in data
 
