@@ -254,6 +254,11 @@ class Engine:
                 stream = f"{running.job.definition}/default/{uuid.uuid4().hex}"
                 running.job.log_stream = stream
                 self._say(running.job, "RUNNING")
+            else:
+                self.shared.outbox.log_anew(running.job.log_stream)
+        elif message["event"] == "logged":
+            stream = self.jobs[job_id].job.log_stream
+            self.shared.outbox.put_log(log_stream=stream, log_file=message["log"])
         elif message["event"] == "retried":
             self._attempt_ended(self.jobs[job_id], message)
         else:

@@ -70,6 +70,7 @@ class Outbox:
         self._rules_read = float("-inf")
         self._clients: dict[str, Any] = {}
         self._queue_urls: dict[str, str] = {}
+        self._log_bytes: dict[str, int] = {}
         self._later: list[tuple[float, int, Parcel]] = []
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
@@ -94,13 +95,22 @@ class Outbox:
             Called from the outbox's thread once the envelope was sent, or is given up.
         """
         now = time.monotonic()
-        if log_file and self._logs and treatment is not UNTOUCHED:
-            self._parcels.put(Parcel({}, log_stream, log_file, now))
+        if log_file and treatment is not UNTOUCHED:
+            self.put_log(log_stream=log_stream, log_file=log_file)
             log_file = ""
         for late in treatment.delays:
             self._parcels.put(Parcel(envelope, log_stream, log_file, now + late, sent))
         if sent is not None and not treatment.delays:
             sent()
+
+    def put_log(self, *, log_stream: str, log_file: str) -> None:
+        """Take a job's log, of which what was not sent yet is to be sent."""
+        if self._logs:
+            self._parcels.put(Parcel({}, log_stream, log_file, time.monotonic()))
+
+    def log_anew(self, log_stream: str) -> None:
+        """Send a job's log from its beginning, as the job has begun once more."""
+        self._log_bytes.pop(log_stream, None)
 
     def close(self) -> None:
         """Send what is waiting, what was to come later too, without trying anything twice."""
@@ -233,12 +243,15 @@ class Outbox:
             wait = min(wait * 2, 5.0)
 
     def _send_log(self, parcel: Parcel) -> None:
-        """Write a job's log; without it the event is sent all the same."""
+        """Write what a job's log has grown by; without it the event is sent all the same."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             logs = self._client("logs")
-            text = Path(parcel.log_file).read_text(errors="replace")
+            begin = self._log_bytes.get(parcel.log_stream, 0)
+            with Path(parcel.log_file).open("rb") as file:
+                file.seek(begin)
+                news = file.read()
             if "group" not in self._queue_urls:
                 _ignore_existing(logs.create_log_group, logGroupName=LOG_GROUP)
                 self._queue_urls["group"] = LOG_GROUP
@@ -246,12 +259,15 @@ class Outbox:
                 logs.create_log_stream, logGroupName=LOG_GROUP, logStreamName=parcel.log_stream
             )
             stamp = time.time_ns() // 1_000_000
+            text = news.decode(errors="replace")
             lines = [line for line in text.splitlines() if line][-_MAX_LOG_LINES:]
-            logs.put_log_events(
-                logGroupName=LOG_GROUP,
-                logStreamName=parcel.log_stream,
-                logEvents=[{"timestamp": stamp, "message": line} for line in lines],
-            )
+            if lines:
+                logs.put_log_events(
+                    logGroupName=LOG_GROUP,
+                    logStreamName=parcel.log_stream,
+                    logEvents=[{"timestamp": stamp, "message": line} for line in lines],
+                )
+            self._log_bytes[parcel.log_stream] = begin + len(news)
         except (BotoCoreError, ClientError, OSError) as error:
             _log.warning("the log of job %s was not sent: %s", parcel.log_stream, error)
 

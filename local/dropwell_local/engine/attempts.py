@@ -15,7 +15,8 @@ from dropwell_local.engine.session import Failure, Session, failure, now
 from dropwell_local.engine.strategy import Strategy
 
 _LOG_TAIL = 64 << 10
-"""Bytes of each stream that go to the job's log."""
+"""Bytes of each stream that go to the job's log, at its end or at once while it runs."""
+_LOG_EVERY_S = 2.0
 _LAST_WORDS = (
     "DELOCALIZATION RESULT: 0",
     "*** COMPLETED DELOCALIZATION ***",
@@ -89,6 +90,7 @@ class Attempt:
         self.batch_attempt = self.past.batch_attempt if self.past else 1
         self.files_gone = False
         self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
+        self._logged = _Logged()
 
     @property
     def over(self) -> Ending | None:
@@ -180,6 +182,7 @@ class Attempt:
         self._end(ending, event="retried")
         self.batch_attempt += 1
         self._before, self._after = self._before[:1], []
+        self._logged = _Logged()
         return True
 
     def store_streams(self, code: int, *, rc_late: float = 0.0) -> None:
@@ -347,19 +350,53 @@ class Attempt:
             seen={"rc": ending.rc, "log": list(ending.log), "last": last},
         )
 
+    def log_on(self) -> None:
+        """Write into the job's log what the command has written since, now and then."""
+        if time.monotonic() < self._logged.at + _LOG_EVERY_S:
+            return
+        self._logged.at = time.monotonic()
+        news = b"".join(self._news(path) for path in (self._stdout, self._stderr))
+        if news:
+            log = self._write_on(_lines(self._before[self._logged.before :]) + news)
+            self._session.wire.send("job", event="logged", id=self.job_id, log=str(log))
+
     def _write_log(self) -> Path:
         """Write what CloudWatch would show: the script's own words and the ends of both streams."""
+        rest = b"".join(self._news(path, to_the_end=True) for path in (self._stdout, self._stderr))
+        head = _lines(self._before[self._logged.before :])
+        return self._write_on(head + rest + _lines(self._after))
+
+    def _write_on(self, text: bytes) -> Path:
         log = self._stdout.with_name(f"log-{self.number}-{self.batch_attempt}.txt")
-        head, tail = ("".join(f"{line}\n" for line in some) for some in (self._before, self._after))
-        streams = b"".join(_tail(path) for path in (self._stdout, self._stderr))
-        log.write_bytes(head.encode() + streams + tail.encode())
+        with log.open("ab" if self._logged.before else "wb") as file:
+            file.write(text)
+        self._logged.before = len(self._before)
         return log
 
+    def _news(self, path: Path, *, to_the_end: bool = False) -> bytes:
+        """Return the whole lines of a stream that are not logged yet, of many the last."""
+        if not path.exists():
+            return b""
+        with path.open("rb") as stream:
+            stream.seek(max(self._logged.read.get(path, 0), path.stat().st_size - _LOG_TAIL))
+            text = stream.read()
+            end = stream.tell()
+        if to_the_end:
+            return text if not text or text.endswith(b"\n") else text + b"\n"
+        whole, newline, begun = text.rpartition(b"\n")
+        if newline:
+            self._logged.read[path] = end - len(begun)
+        return whole + newline
 
-def _tail(path: Path) -> bytes:
-    if not path.exists():
-        return b""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _LOG_TAIL))
-        text = stream.read()
-    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+@dataclass
+class _Logged:
+    """How far a job's log is: lines of the script's own, bytes of each stream, and when."""
+
+    before: int = 0
+    read: dict[Path, int] = field(default_factory=dict)
+    at: float = field(default_factory=time.monotonic)
+
+
+def _lines(some: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in some).encode()

@@ -214,6 +214,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         reason = self.session.wire.terminated
 
         def stop() -> bool:
+            attempt.log_on()
             late = time.monotonic() >= deadline
             return late or bool(reason(attempt.job_id)) or terminating()
 

@@ -40,6 +40,16 @@ def take(queues: Any, url: str) -> list[dict[str, Any]]:
     return taken
 
 
+def log_of(aws: Callable[[str], Any], stream: str) -> list[str]:
+    """Return the lines that a job's log has by now."""
+    logs = aws("logs")
+    try:
+        found = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    return [one["message"] for one in found["events"]]
+
+
 def test_each_rules_queue_gets_what_its_pattern_wants_and_no_more(
     aws: Callable[[str], Any],
     start: Start,
@@ -86,6 +96,79 @@ def test_each_rules_queue_gets_what_its_pattern_wants_and_no_more(
         "*** EXITING WITH RETURN CODE ***",
         "1",
     ]
+
+
+SLOW = """version 1.0
+workflow slow { call t }
+task t {
+  command <<<
+    echo "the first word"
+    for i in 1 2 3; do sleep 2; echo "word $i"; echo "worry $i" >&2; done
+    printf "no end"
+  >>>
+  runtime { docker: "ubuntu:22.04" memory: "1 GB" }
+}
+"""
+
+
+def test_a_jobs_log_grows_while_it_runs_and_has_every_line_once(
+    aws: Callable[[str], Any],
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path: Path,
+) -> None:
+    with start(tmp_path) as server:
+        cromwell = speak_to(server)
+        run_id = cromwell.submit(SLOW)
+        until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
+        name = cromwell.events(run_id)[-1]["container"]["logStreamName"]
+
+        until(lambda: "the first word" in log_of(aws, name))
+        assert cromwell.status(run_id) == "Running"
+        assert "no end" not in log_of(aws, name)
+        assert cromwell.wait(run_id) == "Succeeded"
+
+    told = log_of(aws, name)
+    assert told[:3] == [
+        "*** LOCALIZING INPUTS ***",
+        "*** COMPLETED LOCALIZATION ***",
+        "the first word",
+    ]
+    assert sorted(told[3:-5]) == [
+        "no end",
+        *("word 1", "word 2", "word 3"),
+        *("worry 1", "worry 2", "worry 3"),
+    ]
+    assert told[-5:] == [
+        "*** DELOCALIZING OUTPUTS ***",
+        "DELOCALIZATION RESULT: 0",
+        "*** COMPLETED DELOCALIZATION ***",
+        "*** EXITING WITH RETURN CODE ***",
+        "0",
+    ]
+
+
+def test_a_job_that_begins_once_more_is_logged_from_its_beginning(
+    aws: Callable[[str], Any],
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path: Path,
+) -> None:
+    with start(tmp_path) as server:
+        cromwell = speak_to(server)
+        run_id = cromwell.submit(SLOW)
+        until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
+        name = cromwell.events(run_id)[-1]["container"]["logStreamName"]
+
+        until(lambda: "word 1" in log_of(aws, name))
+        for action in ("now", "now/restore"):
+            answer = cromwell.http.post(f"{cromwell.url}/dropwell/snapshots/{action}")
+            answer.raise_for_status()
+        assert cromwell.wait(run_id) == "Succeeded"
+
+    told = log_of(aws, name)
+    assert (told.count("the first word"), told.count("no end")) == (2, 1)
+    assert told[-1] == "0"
 
 
 def test_an_event_waits_for_a_queue_that_comes_later(
