@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from dropwell.causes import Evidence, judge
 from dropwell_local.emulator import environment_of_owner, running_emulator
 from tests.transformed import ROOT
 
@@ -197,3 +198,34 @@ def test_batchs_term_reaches_the_script(container: Container, stored) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert container.left == []
+
+
+def diagnosed(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the rule by which the pipeline would tell people of this."""
+    said = Evidence(
+        job_status="FAILED",
+        job_reason="Essential container in task exited",
+        exit_code=done.returncode,
+        rc_present=False,
+        job_log=done.stderr,
+    )
+    return judge(said).rule
+
+
+def test_what_it_says_is_understood_by_those_who_tell_people(container: Container, stored) -> None:
+    assert diagnosed(container.run(FETCH_AWS="/nowhere/aws")) == "log-worker-without-cli"
+    missing = container.run(BATCH_FILE_S3_URL="s3://workflows/scripts/none")
+    assert "NoSuchKey" in missing.stderr
+    assert diagnosed(missing) == "log-script-not-fetched"
+
+
+def test_a_job_without_a_role_is_told_of_as_such(container: Container, stored) -> None:
+    stored("#!/bin/bash\n")
+    bare = {
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    done = container.run(**bare)
+    assert done.returncode == 1
+    assert diagnosed(done) == "log-no-credentials"

@@ -191,6 +191,35 @@ CASES = {
         ),
         "log-no-worker-script",
     ),
+    "a worker without the AWS CLI": (
+        failed(
+            exit_code=1,
+            rc_present=False,
+            job_log="fetch_and_run: There is no AWS CLI at /usr/local/aws-cli/v2/current/bin/aws: "
+            "the worker was not provisioned.\n",
+        ),
+        "log-worker-without-cli",
+    ),
+    "a job without a role": (
+        failed(
+            exit_code=1,
+            rc_present=False,
+            job_log="Unable to locate credentials. You can configure credentials by running "
+            '"aws configure".\nfetch_and_run: s3://w/scripts/0f could not be fetched in 5 tries. '
+            "See the words of the AWS CLI above.\n",
+        ),
+        "log-no-credentials",
+    ),
+    "a script that may not be read": (
+        failed(
+            exit_code=1,
+            rc_present=False,
+            job_log="An error occurred (AccessDenied) when calling the GetObject operation: Access "
+            "Denied\nfetch_and_run: s3://w/scripts/0f could not be fetched in 5 tries. See the "
+            "words of the AWS CLI above.\n",
+        ),
+        "log-script-not-fetched",
+    ),
     "outputs that may not be written": (
         failed(
             return_code=0,
