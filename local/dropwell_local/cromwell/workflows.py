@@ -194,7 +194,7 @@ class Workflows:
             "id": workflow_id,
             "root": posted.options.get("aws_s3_root", self._settings.root),
             "script_url": f"s3://{self._settings.script_bucket}/{prefix}",
-            "labels": labels,
+            "labels": labels if self._settings.tags else {},  # all that becomes of them are tags
             "options": posted.options,
             "inputs": posted.inputs,
             "workflow_url": posted.url,

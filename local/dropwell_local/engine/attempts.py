@@ -50,6 +50,10 @@ class Asked:
     timeout_s: int = 0
 
 
+class Refused(Exception):
+    """Batch refuses a job."""
+
+
 class Attempt:
     """An attempt of a call.
 
@@ -111,6 +115,11 @@ class Attempt:
             The call's, as its metadata shows them.
         objects : list of str
             What the job will localise.
+
+        Raises
+        ------
+        Refused
+            Batch takes no such job, and Cromwell submits it no other time.
         """
         run = self._session.run
         assert run is not None
@@ -120,6 +129,9 @@ class Attempt:
             for url in (script_url, self.url("script"), self.url("reconfigured-script.sh")):
                 store.put_text(url, text)
         call, asked = self._call, self._asked
+        tags = layout.tags_of(run, call, self.number, self._session.labels)
+        if why := layout.against_tags(tags):
+            raise Refused(f"SubmitJob: {why} (Service: Batch, Status Code: 400)")
         self._session.wire.expect_go(self.job_id)
         self._session.wire.send(
             "job",
@@ -135,7 +147,7 @@ class Attempt:
                 "retries": asked.strategy.attempts,
                 "evaluate_on_exit": list(asked.strategy.rules),
                 "timeout_s": asked.timeout_s,
-                "tags": layout.tags_of(run, call, self.number, self._session.labels),
+                "tags": tags,
             },
         )
         self._submitted = True

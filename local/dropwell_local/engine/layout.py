@@ -19,6 +19,9 @@ from dropwell.calls import UNSCATTERED, CallId, CallPlace
 from dropwell_local.engine import store
 
 _CALL = re.compile(r"call-([A-Za-z][A-Za-z0-9_]*)((?:-\d+)*)")
+_MOST_TAGS = 50
+_TAG_KEY = re.compile(r"[\w\s+\-=.:/@]{1,128}")
+_TAG_VALUE = re.compile(r"[\w\s+\-=.:/@]{0,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,29 @@ def tags_of(run: Holder, call: Call, attempt: int, labels: Mapping[str, str]) ->
         "cromwell-root-workflow-name": run.folder,
         "cromwell-root-workflow-id": run.workflow_id,
     }
+
+
+def against_tags(tags: Mapping[str, str]) -> str:
+    """Say why Batch takes no job with such tags; empty, if it does.
+
+    Cromwell looks at none of this (AwsBatchJob.scala, lines 700-721); the limits are those of
+    Batch's user guide, "Tag restrictions", the words are ours.
+
+    Examples
+    --------
+    >>> against_tags({"project": "cardio"}), against_tags({"aws:team": "cardio"})
+    ('', 'the tag key "aws:team" is reserved for AWS')
+    """
+    if len(tags) > _MOST_TAGS:
+        return f"{len(tags)} tags, of which a job can have {_MOST_TAGS}"
+    for key, value in tags.items():
+        if key.lower().startswith("aws:"):
+            return f'the tag key "{key}" is reserved for AWS'
+        if not _TAG_KEY.fullmatch(key):
+            return f'"{key}" is no tag key'
+        if not _TAG_VALUE.fullmatch(value):
+            return f'"{value}" is no value of a tag'
+    return ""
 
 
 def job_tag(call: Call, attempt: int) -> str:

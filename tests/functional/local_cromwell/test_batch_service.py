@@ -174,3 +174,16 @@ def test_labels_are_among_a_jobs_tags_and_its_own_win(cromwell: Cromwell, batch:
         "cromwell-root-workflow-id": run_id,
         "cromwell-task-id": "one.t-None-1",
     }
+
+
+def test_a_label_that_is_no_tag_fails_what_is_submitted_with_it(cromwell: Cromwell) -> None:
+    source = TASK.format(command="true", runtime="maxRetries: 1")
+    run_id = cromwell.submit(source, labels='{"project": "hearts & minds"}')
+
+    assert cromwell.wait(run_id) == "Failed"
+    (call,) = cromwell.calls(run_id)["one.t"]
+    assert call["failures"][0]["message"] == (
+        'SubmitJob: "hearts & minds" is no value of a tag (Service: Batch, Status Code: 400)'
+    )
+    assert ("jobId" in call, call["executionStatus"]) == (False, "Failed")
+    assert cromwell.events(run_id) == []
