@@ -111,3 +111,24 @@ def test_a_hundred_shards_are_counted_right_and_told_in_few_words(inbox: Inbox) 
     assert inbox.jobs(run_id) == {"SUCCEEDED": 101}
     counts = inbox.items(run_id)["COUNTS"]
     assert (counts["jobs"], counts["succeeded"]) == (101, 101)
+
+
+OLD = {
+    "flows/main.wdl": 'import "lib/twice.wdl" as lib\n'
+    "workflow old { Int n call lib.twice { input: n = n } }",
+    "flows/lib/twice.wdl": 'import "add.wdl" as add\n'
+    "workflow twice { Int n call add.add { input: a = n, b = n } output { Int sum = add.sum } }",
+    "flows/lib/add.wdl": "task add { Int a Int b command { echo $((${a} + ${b})) } "
+    'output { Int sum = read_int(stdout()) } runtime { docker: "debian:12" } }',
+    "MANIFEST.json": {"mainWorkflowURL": "flows/main.wdl"},
+    "inputs.json": {"old.n": 21, "old.m": 1, "note": "for the lab"},
+}
+
+
+def test_an_old_bundle_runs_with_what_it_does_not_know_passed_over(inbox: Inbox) -> None:
+    run_id = inbox.drop("old", OLD)
+    assert inbox.end_of(run_id) == "COMPLETE"
+
+    assert json.loads(inbox.read(f"runs/demo/old/{run_id}/outputs.json")) == {"old.twice.sum": 42}
+    told = inbox.mails(run_id)[0].text
+    assert 'unknown input "old.m" is ignored' in told
