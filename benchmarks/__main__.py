@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-BENCHMARKS = ("flood", "cold_import", "log_tail", "hostile_zip", "parsing")
+BENCHMARKS = ("flood", "cold_import", "log_tail", "hostile_zip", "parsing", "wide")
 
 
 def main() -> int:
