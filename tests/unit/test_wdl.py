@@ -187,15 +187,15 @@ def test_a_version_that_never_was_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("main", "sentence"),
     [
-        (workflow("Foo x"), "main.wdl:4  WDL: unknown type Foo"),
-        (workflow("", "  call nope\n"), "main.wdl:6  WDL: no such task/workflow: nope"),
-        (workflow("Int y = z"), "main.wdl:4  WDL: unknown identifier z"),
-        (workflow("Int y = nope(1)"), "main.wdl:4  WDL: no such function: nope"),
-        (workflow("Int y = [1]"), "main.wdl:4  WDL: expected Int instead of Array[Int]+"),
+        (workflow("Foo x"), 'main.wdl:4  WDL: there is no type "Foo"'),
+        (workflow("", "  call nope\n"), 'main.wdl:6  WDL: there is no task or workflow "nope"'),
+        (workflow("Int y = z"), 'main.wdl:4  WDL: nothing here is named "z"'),
+        (workflow("Int y = nope(1)"), 'main.wdl:4  WDL: there is no function "nope"'),
+        (workflow("Int y = [1]"), "main.wdl:4  WDL: Int is wanted here, and this is Array[Int]+"),
         (
             workflow("", "  call t { input: nope = 1 }\n")
             + "task t { input { Int x } command {} }\n",
-            "main.wdl:6  WDL: no such input nope",
+            'main.wdl:6  WDL: what is called has no input "nope"',
         ),
     ],
 )
@@ -238,10 +238,31 @@ def test_a_workflow_that_the_engine_cannot_call_is_a_warning() -> None:
     assert result.findings[0].advice == "Cromwell may take it; it will say if not."
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("Int y = 1.5", "Int is wanted here, and this is Float; perhaps try floor() or round()"),
+        ("Int y = 1 + true", "+ is for numbers, and this is none"),
+        ("Int y = length([1], [2])", "length() takes one value"),
+        ("Int y = sub('a', 'b')", "sub() takes 3 values"),
+        ("Int y = 1\n    Int y = 2", '"y" is declared twice'),
+        ("Int y = z\n    Int z = y", "values depend on each other in a circle"),
+        ("Pair[Int, Int] y = (1, 2)\n    Int z = y.middle", 'it has no member "middle"'),
+    ],
+)
+def test_the_type_checker_is_put_into_words_for_people(body: str, words: str) -> None:
+    assert f"  WDL: {words}" in told(checked(workflow(body)))[0]
+
+
+def test_a_call_has_only_the_outputs_that_its_task_has() -> None:
+    main = workflow("", "  call t\n  Int y = t.nope\n") + "task t { command {} }\n"
+    assert told(checked(main))[0] == 'main.wdl:7  WDL: "t" has nothing named "nope"'
+
+
 def test_several_errors_are_told_at_once() -> None:
     assert told(checked(workflow("Int a = p\n    Int b = q"))) == [
-        "main.wdl:4  WDL: unknown identifier p",
-        "main.wdl:5  WDL: unknown identifier q",
+        'main.wdl:4  WDL: nothing here is named "p"',
+        'main.wdl:5  WDL: nothing here is named "q"',
     ]
 
 
@@ -271,7 +292,7 @@ def test_nested_imports_are_found_from_the_importing_files_folder() -> None:
         },
     )
     assert result.closure == ("a/one.wdl", "b/tasks.wdl")
-    assert told(result)[0].startswith("main.wdl:3  WDL: no such task/workflow: one.t.align")
+    assert told(result)[0].startswith('main.wdl:3  WDL: there is no task or workflow "one.t.align"')
 
 
 def test_a_file_imported_at_many_places_is_read_once() -> None:
@@ -281,7 +302,7 @@ def test_a_file_imported_at_many_places_is_read_once() -> None:
         'version 1.0\nimport "l.wdl" as l\nimport "r.wdl" as r\nworkflow w { }\n',
         files={"l.wdl": left, "r.wdl": left, "shared.wdl": shared},
     )
-    assert told(result) == ["shared.wdl:3  WDL: unknown identifier nope"]
+    assert told(result) == ['shared.wdl:3  WDL: nothing here is named "nope"']
     assert len(result.imports) == 4
     assert result.closure == ("l.wdl", "r.wdl", "shared.wdl")
 

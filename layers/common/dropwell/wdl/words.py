@@ -24,6 +24,28 @@ _BLOCKING = (
 """What the type checker finds that Cromwell would find too."""
 
 
+_WORDS = tuple(
+    (re.compile(told), words)
+    for told, words in (
+        (r"Unknown identifier (.+)", 'nothing here is named "{}"'),
+        (r"No (\S+) in namespace (\S+)", '"{1}" has nothing named "{0}"'),
+        (r"No such member '(.+)'", 'it has no member "{}"'),
+        (r"No such task/workflow: (.+)", 'there is no task or workflow "{}"'),
+        (r"No such call in this workflow: (.+)", 'there is no call "{}"'),
+        (r"No such function: (.+)", 'there is no function "{}"'),
+        (r"No such input (.+)", 'what is called has no input "{}"'),
+        (r"Unknown type (.+)", 'there is no type "{}"'),
+        (r"Expected (.+?) instead of (.+?)(; .+)?", "{} is wanted here, and this is {}{}"),
+        (r"Not an array", "an array is wanted here"),
+        (r"Non-numeric operand to (\S+) operator", "{} is for numbers, and this is none"),
+        (r"(\S+) expects 1 argument\(s\)", "{}() takes one value"),
+        (r"(\S+) expects (\d+) argument\(s\)", "{}() takes {} values"),
+        (r"Multiple declarations of (.+)", '"{}" is declared twice'),
+        (r"circular dependencies.*", "values depend on each other in a circle"),
+    )
+)
+"""What the type checker says, and the same in words for people; what is not here stays."""
+
 _SYMBOLS = {
     "RBRACE": "}",
     "LBRACE": "{",
@@ -142,13 +164,25 @@ def finding_at(path: str, error: Any, rule: str, severity: Severity) -> Finding:
     text = str(error).partition("\n")[0]
     return Finding(
         rule=rule,
-        message=f"WDL: {text[:1].lower()}{text[1:]}",
+        message=f"WDL: {_said(text)}",
         file=path,
         line=error.pos.line,
         column=error.pos.column,
         severity=severity,
         advice="" if severity is Severity.ERROR else "Cromwell may take it; it will say if not.",
     )
+
+
+def _said(text: str) -> str:
+    """Return what the type checker says in words for people.
+
+    >>> _said("No such task/workflow: algin")
+    'there is no task or workflow "algin"'
+    """
+    for told, words in _WORDS:
+        if found := told.fullmatch(text):
+            return words.format(*(part or "" for part in found.groups()))
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def engine_fault(path: str, error: Exception) -> Finding:
