@@ -98,6 +98,23 @@ PARAMETERS: dict[str, _Parameter] = {
     "callbacks": _Parameter(
         bool, "", False, "whether `workflow_callback_uri` of a workflow is called"
     ),
+    "jar_url": _Parameter(str, "", None, "where Cromwell's jar is: https or `s3://`"),
+    "jar_sha256": _Parameter(str, r"[0-9a-f]{64}", None, "its checksum"),
+    "database_ca_url": _Parameter(
+        str,
+        "",
+        "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem",
+        "certificate authorities of the database: https or `s3://`",
+    ),
+    "database_ca_sha256": _Parameter(
+        str, r"([0-9a-f]{64})?", "", "their checksum; without one, https vouches for them"
+    ),
+    "log_group": _Parameter(
+        str, r"[A-Za-z0-9_./#-]{1,512}", "/dropwell/cromwell-server", "CloudWatch's, of the server"
+    ),
+    "metric_namespace": _Parameter(
+        str, r"[A-Za-z0-9_./#-]{1,255}", "Dropwell/Server", "CloudWatch's, of memory and disk"
+    ),
     "cromwell_user": _Parameter(str, r"[a-z_][a-z0-9_-]{0,31}", "cromwell", "runs Cromwell"),
     "proxy_user": _Parameter(str, r"[a-z_][a-z0-9_-]{0,31}", "nginx", "runs nginx's workers"),
     "prefix": _Parameter(
@@ -189,6 +206,10 @@ def _derived(values: Mapping[str, Value]) -> dict[str, Value]:
         # Past Cromwell's own bound there are a dozen shorter phases, of 5 s each.
         "kill_after_seconds": values["shutdown_seconds"] + 120,
         "unit_stop_seconds": values["shutdown_seconds"] + 180,
+        "cromwell_log": f"{prefix}/var/log/cromwell/cromwell-server.log",
+        "supervisor_log": f"{prefix}/var/log/dropwell/supervisord.log",
+        "proxy_error_log": f"{prefix}/var/log/dropwell/proxy-error.log",
+        "proxy_access_log": f"{prefix}/var/log/dropwell/proxy-access.log",
         "workflow_log_folder": f"{prefix}/var/lib/cromwell/workflow-logs",
     }
 
@@ -217,6 +238,7 @@ class _File(NamedTuple):
 # What is not named here is copied as it is, for all to read.
 _TEMPLATES: dict[str, _File] = {
     "etc/dropwell/cromwell.conf": _File(_hocon, 0o644),
+    "etc/dropwell/cloudwatch-agent.json": _File(_hocon, 0o644),
     "etc/dropwell/nginx.conf": _File(_bare, 0o644),
     "etc/supervisord.conf": _File(_bare, 0o644),
     "etc/systemd/system/dropwell-server.service": _File(_bare, 0o644),

@@ -15,5 +15,7 @@ PARAMETERS: dict[str, Any] = {
     "database_secret": f"{SECRETS}:database-AbCdEf",
     "token_secret": f"{SECRETS}:token-AbCdEf",
     "certificate_parameter": "/gwfcore/one/cromwell/certificate",
+    "jar_url": "https://jars.internal/cromwell-92.jar",
+    "jar_sha256": "0" * 64,
     "server_names": ["cromwell.one.internal", "localhost", "127.0.0.1"],
 }

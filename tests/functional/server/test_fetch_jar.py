@@ -218,6 +218,13 @@ def test_what_cannot_be_fetched_is_refused(target: Path, url: str, sha256: str, 
     assert says in told.stderr
 
 
+def test_without_a_checksum_https_has_to_vouch(mirror: Mirror, target: Path) -> None:
+    told = fetch(mirror.url, target, sha256="unchecked")
+    assert told.returncode == 1
+    assert "neither an https:// nor an s3:// address" in told.stderr
+    assert mirror.asked == []
+
+
 class TestFromS3:
     """With a stub of the aws command that copies from a folder or fails as it is told."""
 
@@ -243,6 +250,11 @@ class TestFromS3:
         assert target.read_bytes() == JAR
         asked = (aws / "asked").read_text()
         assert re.fullmatch(r"s3 cp --only-show-errors s3://jars/cromwell-92.jar \S+\n", asked)
+
+    def test_or_it_vouches_itself(self, aws: Path, target: Path) -> None:
+        assert fetch(self.URL, target, path=f"{aws}/bin", sha256="unchecked").returncode == 0
+        assert target.read_bytes() == JAR
+        assert left(target) == ["cromwell.jar"]
 
     def test_a_wrong_one_is_not(self, aws: Path, target: Path) -> None:
         (aws / "jar").write_bytes(JAR[:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,18 @@ def test_the_body_limits_follow_from_one_parameter():
     assert json.loads(files["etc/dropwell/server.json"][0])["max_allowed_packet"] == 128 << 20
 
 
+def test_every_log_that_is_shipped_is_one_that_is_written():
+    files = render(GIVEN)
+    agent = json.loads(files["etc/dropwell/cloudwatch-agent.json"][0])
+    shipped = agent["logs"]["logs_collected"]["files"]["collect_list"]
+    written = files["etc/supervisord.conf"][0] + files["etc/dropwell/nginx.conf"][0]
+    assert len(shipped) == 4
+    for log in shipped:
+        assert log["file_path"] in re.split(r"[=\s]", written)
+        assert log["log_group_name"] == PARAMETERS["log_group"].default
+    assert len({log["log_stream_name"] for log in shipped}) == 4
+
+
 def test_no_secret_is_in_any_file():
     every = "".join(text for text, _ in render(GIVEN).values())
     assert "${CROMWELL_DATABASE_PASSWORD}" in every
@@ -123,5 +136,5 @@ def test_what_runs_on_the_instance_is_python_3_9(path):
             else [alias.name for alias in node.names]
         )
     }
-    ours = {source.stem for source in SERVER.rglob("*.py")}
+    ours = {"server", *(source.stem for source in SERVER.rglob("*.py"))}
     assert imported <= set(sys.stdlib_module_names) | ours

@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,30 +64,52 @@ def fetch(url: str, sha256: str, target: Path, tries: int = 6, pause: float = 2.
         raise Failed(f"{url!r} is neither an https:// nor an s3:// address of a file.")
     if target.is_file() and _sha256(target) == wanted:
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    for number in range(1, tries + 1):
-        try:
-            _once(url, wanted, part)
-            break
-        except Broken as problem:
-            if number == tries:
-                raise Failed(f"{url}: {problem} Given up after {tries} tries.") from problem
-            print(f"{url}: {problem} Trying again.", file=sys.stderr)
-            time.sleep(min(pause * 2 ** (number - 1), _LONGEST_PAUSE_S))
+    part = _part(target)
+    _patiently(url, lambda: _once(url, wanted, part), tries, pause)
     part.chmod(0o644)
     part.replace(target)
     return True
 
 
+def fetch_unchecked(url: str, target: Path, tries: int = 6, pause: float = 2.0) -> None:
+    """Fetch a file that nobody knows the checksum of, for which https or S3 has to vouch.
+
+    Raises
+    ------
+    Failed
+        With what was wrong. What is at `target` is then what was there before.
+    """
+    if not re.match(r"(https|s3)://[^/]+/.", url):
+        raise Failed(f"{url!r} is neither an https:// nor an s3:// address of a file.")
+    part = _part(target)
+    part.unlink(missing_ok=True)
+    get = _copy_from_s3 if url.startswith("s3://") else _download
+    _patiently(url, lambda: get(url, part), tries, pause)
+    part.chmod(0o644)
+    part.replace(target)
+
+
+def _part(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(target.name + ".part")
+
+
+def _patiently(url: str, once: Callable[[], object], tries: int, pause: float) -> None:
+    for number in range(1, tries + 1):
+        try:
+            once()
+            return
+        except Broken as problem:
+            if number == tries:
+                raise Failed(f"{url}: {problem} Given up after {tries} tries.") from problem
+            print(f"{url}: {problem} Trying again.", file=sys.stderr)
+            time.sleep(min(pause * 2 ** (number - 1), _LONGEST_PAUSE_S))
+
+
 def _once(url: str, wanted: str, part: Path) -> None:
     """Leave the right file at `part`, or raise."""
-    begun = part.stat().st_size if part.exists() else 0
-    if url.startswith("s3://"):
-        _copy_from_s3(url, part)
-        begun = 0
-    else:
-        begun = _download(url, part, begun)
+    get = _copy_from_s3 if url.startswith("s3://") else _download
+    begun = get(url, part)
     found = _sha256(part)
     if found == wanted:
         return
@@ -98,8 +120,9 @@ def _once(url: str, wanted: str, part: Path) -> None:
     raise Failed(f"{url}: its sha256 is {found}, not {wanted}.{looks} Nothing was put in place.")
 
 
-def _download(url: str, part: Path, begun: int) -> int:
+def _download(url: str, part: Path) -> int:
     """Append to `part` what is missing, and return how much of it had been there before."""
+    begun = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "dropwell", "Accept-Encoding": "identity"}
     if begun:
         headers["Range"] = f"bytes={begun}-"
@@ -133,7 +156,7 @@ def _pour(answer: http.client.HTTPResponse, file: BinaryIO) -> int:
     return got
 
 
-def _copy_from_s3(url: str, part: Path) -> None:
+def _copy_from_s3(url: str, part: Path) -> int:
     command = ["aws", "s3", "cp", "--only-show-errors", url, str(part)]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -144,6 +167,7 @@ def _copy_from_s3(url: str, part: Path) -> None:
         if re.search(r"\((400|403|404|AccessDenied|NoSuchKey|NoSuchBucket)\)", words):
             raise Failed(f"{url}: {words}")
         raise Broken(words)
+    return 0
 
 
 def _sha256(path: Path) -> str:
@@ -163,13 +187,17 @@ def _looks_like(path: Path) -> str:
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="Fetch one file by address and checksum.")
     parser.add_argument("url")
-    parser.add_argument("sha256")
+    parser.add_argument("sha256", help="or 'unchecked', where https or S3 has to vouch for it")
     parser.add_argument("target", type=Path)
     parser.add_argument("--tries", type=int, default=6)
     parser.add_argument("--pause", type=float, default=2.0, help="seconds, doubled each time")
     told = parser.parse_args(words)
     try:
-        fresh = fetch(told.url, told.sha256, told.target, told.tries, told.pause)
+        if told.sha256 == "unchecked":
+            fetch_unchecked(told.url, told.target, told.tries, told.pause)
+            fresh = True
+        else:
+            fresh = fetch(told.url, told.sha256, told.target, told.tries, told.pause)
     except Failed as problem:
         print(problem, file=sys.stderr)
         return 1
