@@ -61,6 +61,13 @@ PARAMETERS: dict[str, _Parameter] = {
     "certificate_parameter": _Parameter(
         str, r"/[A-Za-z0-9_.\-/]{1,500}", None, "SSM parameter that gets the certificate"
     ),
+    "certificate_secret": _Parameter(
+        str,
+        f"({_ARN})?",
+        "",
+        "ARN of a secret with key and certificate chain of your own, in PEM; without it the"
+        " server makes its certificate itself",
+    ),
     "server_names": _Parameter(
         list, _HOST, None, "names and addresses that the certificate is for, the first its name"
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
+import subprocess
 import time
 from pathlib import Path
 
 import instance
 import pytest
-from renew_certificate import DAY_S, publish, renew
+from renew_certificate import DAY_S, Unfit, publish, renew, take
 
 NAMES = ["cromwell.one.internal", "localhost", "127.0.0.1"]
 PARAMETER = "/gwfcore/one/cromwell/certificate"
@@ -139,3 +140,50 @@ def test_two_fit_into_a_parameter(tls: Path, ssm: Parameters) -> None:
     publish(tls, PARAMETER)
     assert len(ssm.text or "") < 4096
     assert "PRIVATE" not in (ssm.text or "")
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return key and chain that an authority has signed."""
+    folder = tmp_path_factory.mktemp("authority")
+    new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    for command in (
+        f"openssl req -x509 {new_key} -subj /CN=Authority -keyout a.key -out a.pem",
+        f"openssl req {new_key} -subj /CN=cromwell.example -keyout own.key -out own.csr",
+        "openssl x509 -req -in own.csr -CA a.pem -CAkey a.key -set_serial 7 -days 90 -out own.pem",
+    ):
+        subprocess.run(command.split(), cwd=folder, capture_output=True, check=True)
+    return "".join((folder / name).read_text() for name in ("own.key", "own.pem", "a.pem"))
+
+
+class TestOnesOwn:
+    """A certificate that an authority of the operator's has signed."""
+
+    def test_it_takes_the_place_of_ours_at_once(self, tls: Path, pem: str) -> None:
+        renew(tls, NAMES, time.time(), early=True)
+        assert take(tls, pem, time.time())
+        assert (tls / "server.pem").read_text() == pem
+        assert (tls / "server.pem").stat().st_mode & 0o777 == 0o600
+        assert sorted(path.name for path in tls.iterdir()) == ["server.pem"]
+
+    def test_the_same_again_is_nothing_new(self, tls: Path, pem: str) -> None:
+        take(tls, pem, time.time())
+        assert not take(tls, pem, time.time())
+
+    def test_without_it_ours_is_made_again(self, tls: Path, pem: str) -> None:
+        take(tls, pem, time.time())
+        assert renew(tls, ["cromwell.example"], time.time())
+        assert (tls / "server.pem").read_text() != pem
+
+    @pytest.mark.parametrize("what", ["another key", "no key", "nothing", "ended"])
+    def test_one_that_cannot_be_served_leaves_what_there_is(
+        self, tls: Path, pem: str, what: str
+    ) -> None:
+        before = (tls / "server.pem").read_text()
+        key = before[: before.index("-----BEGIN CERTIFICATE")]
+        chain = pem[pem.index("-----BEGIN CERTIFICATE") :]
+        given = {"another key": key + chain, "no key": chain, "nothing": "", "ended": pem}[what]
+        with pytest.raises(Unfit, match="ended" if what == "ended" else "no key with its cert"):
+            take(tls, given, in_days(91))
+        assert (tls / "server.pem").read_text() == before
+        assert sorted(path.name for path in tls.iterdir()) == ["server.pem"]

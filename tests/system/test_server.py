@@ -340,6 +340,24 @@ class TestTheCertificate:
             p.request("GET", server.url, retries=False)
 
 
+def test_a_certificate_of_ones_own_comes_from_its_secret(server: ServerHere) -> None:
+    """Here the one that the server has made itself; beside it, for it is not asked to stop."""
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:own-AbCdEf"
+    other = ServerHere(certificate_secret=arn)
+    other.lay_out()
+    held = other.prefix / "etc/dropwell/tls/server.pem"
+    told = other.script("renew_certificate.py")
+    assert told.returncode == 1
+    assert "keeps the certificate that it has" in told.stderr
+    assert "BEGIN CERTIFICATE" in held.read_text()  # so that the proxy can start
+    other.tell_secret("certificate_secret", _held(server))
+    told = other.script("renew_certificate.py")
+    assert (told.returncode, told.stdout) == (0, "The proxy has a new certificate.\n")
+    assert held.read_text().strip() == _held(server).strip()
+    assert "put-parameter" not in (other.prefix / "aws/asked").read_text()
+    other.clear()
+
+
 def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:
     """Verified below a root that has the programs they name and this machine's targets."""
     write(render(PARAMETERS), tmp_path)

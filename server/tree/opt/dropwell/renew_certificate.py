@@ -3,7 +3,8 @@
 
 A new certificate is published beside the one in use days before it is used, so that who
 pins the published ones never meets one that he does not know. ``--early`` begins that
-now instead of six weeks before the end.
+now instead of six weeks before the end. A certificate of the operator's own comes from its
+secret instead, and is not published: who trusts its authority trusts it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DAY_S = 86400
 VALID_DAYS = 365
 RENEW_DAYS = 45
 OVERLAP_DAYS = 2
+WARN_DAYS = 14
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
 _REQUEST = """
 [req]
@@ -76,6 +78,34 @@ def renew(tls: Path, names: list[str], now: float, early: bool = False) -> bool:
     return False
 
 
+class Unfit(Exception):
+    """What is in the secret cannot be served; the text says why."""
+
+
+def take(tls: Path, pem: str, now: float) -> bool:
+    """Have the proxy use a certificate of the operator's own, and say whether it is new.
+
+    Raises
+    ------
+    Unfit
+        Key and certificate do not belong together, are not there, or are out of date.
+        What the proxy has stays as it is.
+    """
+    trial = tls / "trial.pem"
+    instance.write_for_root(trial, pem)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(trial)
+        if _ends(trial) <= now:
+            raise Unfit("The certificate in the secret has ended.")
+        (tls / "next.pem").unlink(missing_ok=True)
+        return instance.write_for_root(tls / "server.pem", pem)
+    except (ssl.SSLError, subprocess.CalledProcessError) as problem:
+        words = problem.reason if isinstance(problem, ssl.SSLError) else "it cannot be read"
+        raise Unfit(f"The secret holds no key with its certificate: {words}.") from problem
+    finally:
+        trial.unlink(missing_ok=True)
+
+
 def publish(tls: Path, parameter: str) -> None:
     """Put the certificates that are or will be in use where clients look for them.
 
@@ -122,9 +152,14 @@ def _published_for(tls: Path, following: Path, now: float) -> float:
 
 def _usable(path: Path, names: list[str], now: float) -> bool:
     try:
-        return _ends(path) > now and _names(path) == set(names)
+        return _ends(path) > now and _names(path) == set(names) and _is_of_ours(path)
     except (OSError, subprocess.CalledProcessError, ValueError):
         return False
+
+
+def _is_of_ours(path: Path) -> bool:
+    subject, issuer = _told(path, "-subject", "-issuer").splitlines()
+    return subject.partition("=")[2] == issuer.partition("=")[2]
 
 
 def _certificate(path: Path) -> str:
@@ -179,7 +214,34 @@ def main(words: Sequence[str]) -> int:
     told = parser.parse_args(words)
     settings: dict[str, Any] = instance.settings()
     tls = instance.ETC / "tls"
-    if renew(tls, settings["server_names"], time.time(), told.early):
+    if settings["certificate_secret"]:
+        return _serve_own(tls, settings)
+    return _serve_ours(tls, settings, told.early)
+
+
+def _serve_own(tls: Path, settings: dict[str, Any]) -> int:
+    now = time.time()
+    try:
+        changed = take(tls, instance.secret(settings["certificate_secret"]) + "\n", now)
+    except (instance.Unavailable, Unfit) as problem:
+        print(f"The proxy keeps the certificate that it has. {problem}", file=sys.stderr)
+        if not (tls / "server.pem").exists():
+            renew(tls, settings["server_names"], now)  # the proxy cannot start without any
+        return 1
+    if changed:
+        instance.reload_proxy()
+        print("The proxy has a new certificate.")
+    left = int((_ends(tls / "server.pem") - now) // DAY_S)
+    if left < WARN_DAYS:
+        print(
+            f"The certificate ends in {left} days: put the next into its secret.", file=sys.stderr
+        )
+        return 1
+    return 0
+
+
+def _serve_ours(tls: Path, settings: dict[str, Any], early: bool) -> int:
+    if renew(tls, settings["server_names"], time.time(), early):
         instance.reload_proxy()
         print("The proxy has a new certificate.")
         if is_published(tls, tls / "server.pem"):
