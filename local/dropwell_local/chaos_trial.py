@@ -29,6 +29,7 @@ QUICK: Mapping[str, Any] = {
     "visibility_lag": 0.5,
     "poll_lag": 0.2,
     "max_workflows": 5,
+    "call_caching": False,  # what went well under one seed is to meet the fate of the next
 }
 """Settings of a local Cromwell that need not keep its readers waiting."""
 

@@ -194,7 +194,7 @@ def local_stack(
                 port=port.release(),
                 region=REGION,
                 account=ACCOUNT,
-                **(cromwell or {}),
+                **{"call_caching": True, **(cromwell or {})},
             )
             # Not in words of its own: whoever tries a pipeline is to know what it may touch.
             say(f"Starting the local Cromwell; tasks {sandbox.find(settings.isolation)}")

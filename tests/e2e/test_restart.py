@@ -88,9 +88,10 @@ def hurry(inbox: Inbox, run_id: str) -> None:
 @pytest.fixture(scope="module")
 def cut(inbox: Inbox) -> dict[str, str]:
     """Drop two bundles, and kill -9 Cromwell while some of their jobs run and some have ended."""
+    uncached = {"options.json": {"read_from_cache": False}}
     runs = {
-        "cut_whole": inbox.drop("cut_whole", {"main.wdl": WHOLE, "part.wdl": PART}),
-        "cut_failing": inbox.drop("cut_failing", {"main.wdl": FAILING}),
+        "cut_whole": inbox.drop("cut_whole", {"main.wdl": WHOLE, "part.wdl": PART, **uncached}),
+        "cut_failing": inbox.drop("cut_failing", {"main.wdl": FAILING, **uncached}),
     }
 
     def in_the_middle() -> bool:

@@ -237,6 +237,10 @@ class Engine:
             self.facts = message["facts"]
         elif kind == "files":
             self.files = tuple(message["files"])
+        elif kind == "cached":
+            self._tell({"number": message["number"], "answer": store.cached(message["key"])})
+        elif kind == "cache":
+            store.cache(message["key"], message["entry"])
         elif kind == "finished":
             self.status = message["status"]
             if message["failures"]:

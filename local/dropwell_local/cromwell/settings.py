@@ -54,6 +54,8 @@ class Settings:
         ``system.memory-retry-error-keys``.
     trust_rc : bool
         Whether a return code that a call accepts is a success though Batch calls the job failed.
+    call_caching : bool
+        ``call-caching.enabled``: a call that was run before is not run again.
     tags : bool
         ``tagResources``: off, as Cromwell was before 91, jobs carry no tags.
     callback : str
@@ -101,6 +103,7 @@ class Settings:
     memory_retry_keys: tuple[str, ...] = MEMORY_KEYS
     trust_rc: bool = False
     tags: bool = True
+    call_caching: bool = False
     callback: str = ""
     callback_pause: float = 1.0
     max_request_mib: int = 64
@@ -125,6 +128,7 @@ class Settings:
         words += [f"--memory-retry-key={key}" for key in self.memory_retry_keys]
         words.append(f"--runtime-defaults={json.dumps(self.runtime_defaults)}")
         words += ["--trust-rc"] if self.trust_rc else []
+        words += ["--call-caching"] if self.call_caching else []
         words += [] if self.tags else ["--no-tags"]
         words += [] if self.logs else ["--no-logs"]
         words += ["--end-with-stdin"] if self.end_with_stdin else []
@@ -177,6 +181,7 @@ def parse(words: list[str]) -> Settings:
     parser.add_argument("--memory-retry-key", action="append", dest="memory_retry_keys", default=[])
     parser.add_argument("--runtime-defaults", type=json.loads, default=argparse.SUPPRESS)
     parser.add_argument("--trust-rc", action="store_true", default=argparse.SUPPRESS)
+    parser.add_argument("--call-caching", action="store_true", default=argparse.SUPPRESS)
     parser.add_argument("--no-tags", dest="tags", action="store_false", default=argparse.SUPPRESS)
     parser.add_argument("--no-logs", dest="logs", action="store_false", default=argparse.SUPPRESS)
     parser.add_argument(

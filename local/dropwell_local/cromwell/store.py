@@ -15,7 +15,7 @@ _ORDER = ("On Hold", "Submitted", "Running", "Aborting", "Aborted", "Succeeded",
 _CALL_ORDER = ("NotStarted", "WaitingForQueueSpace", "QueuedInCromwell", "Starting", "Running")
 _CALL_ENDED = ("Failed", "RetryableFailure", "Done", "Aborted", "Bypassed", "Unstartable")
 
-_CROMWELLS = ("workflow", "call")
+_CROMWELLS = ("workflow", "call", "cache")
 """What is Cromwell's own."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workflow (
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS call (
     facts TEXT NOT NULL, PRIMARY KEY (workflow, fqn, shard, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS job (
     id TEXT PRIMARY KEY, root TEXT NOT NULL, unsaid INTEGER NOT NULL, facts TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cache (key TEXT PRIMARY KEY, entry TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS job_root ON job (root);
 CREATE INDEX IF NOT EXISTS job_unsaid ON job (id) WHERE unsaid;
 """
@@ -218,6 +219,18 @@ class Store:
         ).fetchone()
         facts: dict[str, Any] = json.loads(row[0]) if row else {}
         return facts
+
+    def cache(self, key: str, entry: Mapping[str, Any] | None) -> None:
+        """Note what calls like one that was run can be copied from; `None`: from nothing."""
+        if entry is None:
+            self._db.execute("DELETE FROM cache WHERE key = ?", (key,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO cache VALUES (?,?)", (key, json.dumps(entry)))
+
+    def cached(self, key: str) -> dict[str, Any] | None:
+        row = self._db.execute("SELECT entry FROM cache WHERE key = ?", (key,)).fetchone()
+        entry: dict[str, Any] | None = json.loads(row[0]) if row else None
+        return entry
 
     def save_job(self, job_id: str, root: str, facts: Mapping[str, Any], *, unsaid: bool) -> None:
         self._db.execute(

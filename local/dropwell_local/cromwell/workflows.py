@@ -202,6 +202,7 @@ class Workflows:
             "memory_retry_keys": self._settings.memory_retry_keys,
             "trust_rc": self._settings.trust_rc,
             "job_limit": self._settings.job_limit,
+            "call_caching": self._settings.call_caching,
         }
         (directory / "run.json").write_text(json.dumps(what))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.engine import layout, retrying, scripts, store
+from dropwell_local.engine.caching import Caching
 from dropwell_local.engine.endings import EXITED, Ending
 from dropwell_local.engine.session import Failure, Session, failure, now
 from dropwell_local.engine.strategy import Strategy
@@ -69,6 +70,8 @@ class Attempt:
         What it asks of Batch.
     stdout, stderr : Path
         The command's streams on this machine.
+    caching : Caching
+        What is known of the call for the cache.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Attempt:
         *,
         stdout: Path,
         stderr: Path,
+        caching: Caching,
     ) -> None:
         assert session.run is not None
         self.past = session.past_of(call, number)
@@ -93,6 +97,7 @@ class Attempt:
         self._rc_late = 0.0
         self.batch_attempt = self.past.batch_attempt if self.past else 1
         self.files_gone = False
+        self._caching, self._stored = caching, list[str]()
         self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
         self._logged = _Logged()
 
@@ -167,6 +172,7 @@ class Attempt:
                 "cpu": str(asked.vcpus),
                 "memory": f"{asked.memory_mib} MB",
             },
+            callCaching=self._caching.told(),
             **({} if self.past else {"backendStatus": "Initializing"}),
         )
 
@@ -218,6 +224,29 @@ class Attempt:
         for path, url in self._streams:
             self._session.remember(path, url)
 
+    def feed_cache(self, work: Path) -> None:
+        """Let calls like this one be copies of it, which has left all this in its folder."""
+        if not self._caching.mode.write or not self._caching.hashes:
+            return
+        call = self._call
+        self._session.wire.send(
+            "cache",
+            key=self._caching.key,
+            entry={
+                "call": f"{call.holder.workflow_id}:{call.fqn}:{call.shard}",
+                "root": f"s3://{self.place.bucket}/{self.place.root}",
+                "code": self._code,
+                "work": str(work),
+                "stdout": str(self._stdout),
+                "stderr": str(self._stderr),
+                "stored": [
+                    *(url.rpartition("/")[2] for _, url in self._streams),
+                    self.place.rc_key.rpartition("/")[2],
+                    *self._stored,
+                ],
+            },
+        )
+
     @property
     def _streams(self) -> tuple[tuple[Path, str], ...]:
         bucket = f"s3://{self.place.bucket}"
@@ -228,12 +257,15 @@ class Attempt:
 
     def store_output(self, path: Path, relative: str) -> None:
         """Store what the call made, unless that was done before the server stopped."""
+        within = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else []
+        self._stored += [f"{relative}/{one.relative_to(path)}" for one in within] or [relative]
         if self.over:
             self._session.remember(path, self.url(relative))
         else:
             self._session.upload(path, self.url(relative))
 
     def store_list(self, relative: str, text: str) -> None:
+        self._stored.append(relative)
         if not self.over:
             store.put_text(self.url(relative), text)
 
@@ -330,6 +362,7 @@ class Attempt:
             backendStatus=backend,
             retryableFailure=again,
             failures=[why],
+            callCaching=self._caching.told(reusable=False),
             end=now(),
             **({} if code is None else {"returnCode": code}),
         )

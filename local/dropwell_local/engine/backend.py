@@ -18,6 +18,7 @@ from WDL.runtime.error import Terminated
 from WDL.runtime.task_container import TaskContainer
 
 from dropwell_local.engine import (
+    caching,
     endings,
     layout,
     leaving,
@@ -29,6 +30,8 @@ from dropwell_local.engine import (
     strategy,
 )
 from dropwell_local.engine.attempts import Asked, Attempt
+from dropwell_local.engine.caching import Caching
+from dropwell_local.engine.copies import Copy
 from dropwell_local.engine.session import Session, current
 
 _DEFAULT_MEMORY = 2 << 30
@@ -57,7 +60,10 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         self._before = _lay_aside(Path(host_dir) / "work")
         super().__init__(cfg, run_id, host_dir)
         self.container_dir = host_dir  # the same path inside as outside, so that links hold
-        self.attempt: Attempt | None = None
+        self.attempt: Attempt | Copy | None = None
+        self.task: Any = None
+        self.called_with: Any = None
+        self._caching = Caching()
         self.leaving = leaving.Leaving()
         self._attributes: dict[str, str] = {}
         self._strategy = strategy.Strategy()
@@ -123,6 +129,10 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
 
     def _run(self, logger: logging.Logger, terminating: Callable[[], bool], command: str) -> int:
         """Run the call: a job an attempt, until one succeeds or Cromwell gives up."""
+        copy = self._look_up(command)
+        if copy is not None:
+            self.attempt = copy
+            return copy.code
         while not terminating():
             self.attempt = attempt = self._submit(command)
             ending = attempt.over
@@ -142,6 +152,58 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
                 self._memory_factor *= self.session.policy.memory_factor
             self.reset(logger)
         raise Terminated(quiet=True)
+
+    def _look_up(self, command: str) -> Copy | None:
+        """Return the call as a copy of an earlier one, if the cache has one that can be copied."""
+        mode = self.session.caching
+        self._caching = Caching(mode)
+        if not (mode.read or mode.write):
+            return None
+        try:
+            hashes = caching.hashes_of(
+                self.task,
+                self.called_with,
+                command=self._with_content(command),
+                attributes=self._attributes,
+                content=self.session.content_of,
+            )
+        except (caching.Uncacheable, store.Unreadable, OSError):
+            self._caching = Caching()
+            return None
+        self._caching = Caching(mode, hashes, "Cache Miss" if mode.read else "")
+        if not mode.read or self.session.past_of(self.call, 1) is not None:
+            return None
+        key = self._caching.key
+        entry = self.session.wire.ask("cached", key=key)
+        return None if entry is None else self._copy(key, entry)
+
+    def _copy(self, key: str, entry: Mapping[str, Any]) -> Copy | None:
+        copy = Copy(
+            self.session,
+            self.call,
+            self._caching,
+            entry,
+            stdout=Path(self.host_stdout_txt()),
+            stderr=Path(self.host_stderr_txt()),
+        )
+        try:
+            copy.take(Path(self.host_work_dir()))
+        except caching.Uncacheable:
+            self.session.wire.send("cache", key=key, entry=None)
+            _discard(Path(self.host_work_dir()))
+            Path(self.host_work_dir()).mkdir()
+            return None
+        copy.begin(self.inputs, self._attributes)
+        return copy
+
+    def _with_content(self, command: str) -> str:
+        """Return a command with the content of the files that it names in place of their paths."""
+        for host, inside in sorted(self.input_path_map.items(), key=lambda pair: -len(pair[1])):
+            if inside.rstrip("/") in command:
+                if host.endswith("/"):
+                    raise caching.Uncacheable(f"{host} is a directory")
+                command = command.replace(inside, f"<{self.session.content_of(host)}>")
+        return command.replace(self.host_work_dir(), scripts.SCRATCH)
 
     def _take_over(self, attempt: Attempt) -> None:
         """Put back what an attempt left that had ended when the server stopped.
@@ -269,6 +331,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             asked,
             stdout=Path(self.host_stdout_txt()),
             stderr=Path(self.host_stderr_txt()),
+            caching=self._caching if self.try_counter == 1 else self._caching.without_read(),
         )
         if attempt.over:
             return attempt

@@ -19,6 +19,7 @@ from WDL.runtime.error import OutputError, RunFailed, Terminated
 from dropwell_local.engine import layout, leaving, store
 from dropwell_local.engine.attempts import Attempt
 from dropwell_local.engine.backend import HostContainer
+from dropwell_local.engine.copies import Copy
 from dropwell_local.engine.holding import Activity
 from dropwell_local.engine.leaving import Leaving
 from dropwell_local.engine.session import (
@@ -72,6 +73,7 @@ def _follow(
         container = recv["container"]
         container.call, container.inputs = call, given
         container.leaving = leaving.expected(task, called_with)
+        container.task, container.called_with = task, called_with
         if not recv["command"].strip():
             recv = {**recv, "command": ":"}  # Cromwell runs a job for an empty command, too
         recv = yield recv
@@ -79,6 +81,8 @@ def _follow(
         upload = _Upload(session, container.attempt, container.host_work_dir(), container.leaving)
         WDL.Value.rewrite_env_paths(recv["outputs"], upload)
         container.attempt.done(session.as_urls(WDL.values_to_json(recv["outputs"])))
+        if isinstance(container.attempt, Attempt):
+            container.attempt.feed_cache(Path(container.host_work_dir()))
         yield recv
     except Exception as error:
         if container is None or container.attempt is None:
@@ -91,7 +95,7 @@ def _follow(
         session.tokens.release()
 
 
-def _end(attempt: Attempt, error: Exception, reason: str, task_name: str) -> None:
+def _end(attempt: Attempt | Copy, error: Exception, reason: str, task_name: str) -> None:
     """End an attempt whose outputs are not there, or not as declared."""
     output = str(getattr(error, "job_id", "")).removeprefix("decl-")
     broken = output and not isinstance(error, OutputError) and not attempt.files_gone
@@ -121,7 +125,7 @@ def _tell_failure(session: Session, call: layout.Call, error: Exception) -> None
 class _Upload:
     """Stores each output file where Cromwell would."""
 
-    def __init__(self, session: Session, attempt: Attempt, work: str, left: Leaving) -> None:
+    def __init__(self, session: Session, attempt: Attempt | Copy, work: str, left: Leaving) -> None:
         self._session, self._attempt = session, attempt
         self._work = Path(work).resolve()
         self._globs: dict[Path, str] = {}

@@ -24,6 +24,7 @@ import WDL
 import WDL.runtime
 
 from dropwell_local.engine import processes, retrying
+from dropwell_local.engine.caching import mode_of
 from dropwell_local.engine.endings import Ending
 from dropwell_local.engine.holding import Going
 from dropwell_local.engine.inputs import BadInputs, bind
@@ -53,8 +54,9 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
 
     ``run.json`` has ``id``, ``root``, ``script_url``, ``labels``, ``options``, ``inputs``,
     ``workflow_url``, ``runtime_defaults``, ``memory_retry_keys``, ``trust_rc``,
-    ``job_limit``; beside it lie ``main.wdl``, perhaps ``imports.zip`` and, of a run that was
-    begun before, ``past.json``. `bwrap` is the program that keeps tasks apart, or empty.
+    ``job_limit``, ``call_caching``; beside it lie ``main.wdl``, perhaps ``imports.zip`` and, of
+    a run that was begun before, ``past.json``. `bwrap` is the program that keeps tasks apart,
+    or empty.
     """
     lock = (directory / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)  # an engine that lost its server may be about to end
@@ -68,6 +70,7 @@ def main(fd: int, directory: Path, bwrap: str) -> None:
     )
     session.past = _past(directory / "past.json")
     session.tokens = threading.Semaphore(what["job_limit"])
+    session.caching = mode_of(what["options"], enabled=what["call_caching"])
     begin(session)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     status, problems = _run(session, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections import defaultdict
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dropwell_local.engine import store
+from dropwell_local.engine.caching import Mode
 from dropwell_local.engine.endings import Ending
 from dropwell_local.engine.holding import Going
 from dropwell_local.engine.layout import Call, Holder, locate, parse_call
@@ -86,6 +88,8 @@ class Session:
     past : dict
         Of each call attempt (the workflow that holds it, name, shard, attempt) that was begun
         before the server stopped, what became of it.
+    caching : Mode
+        Whether calls come from the cache, and go there.
     going : Going
         What goes on, so that failures can be held back.
     tokens : Semaphore
@@ -101,6 +105,7 @@ class Session:
     bwrap: str = ""
     policy: Policy = field(default_factory=Policy)
     past: dict[tuple[str, str, int, int], Past] = field(default_factory=dict)
+    caching: Mode = field(default_factory=Mode)
     going: Going = field(default_factory=Going)
     tokens: threading.Semaphore = field(default_factory=threading.Semaphore)
     run: Holder | None = None
@@ -109,6 +114,7 @@ class Session:
     unreadable: dict[str, str] = field(default_factory=dict)
     _failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
     _urls: dict[str, str] = field(default_factory=dict)
+    _content: dict[str, str] = field(default_factory=dict)
     _inner: dict[str, Inner] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -207,6 +213,25 @@ class Session:
     def url_of(self, path: str) -> str | None:
         with self._lock:
             return self._urls.get(str(Path(path).resolve()))
+
+    def content_of(self, place: str) -> str:
+        """Return the mark of a file's content: of an object its ETag.
+
+        Raises
+        ------
+        Unreadable
+            It is an object that cannot be read.
+        """
+        url = place if place.startswith("s3://") else self.url_of(place)
+        if url is None:
+            return hashlib.md5(Path(place).read_bytes(), usedforsecurity=False).hexdigest()
+        if url not in self._content:
+            self._content[url] = store.etag(url)
+        return self._content[url]
+
+    def know_content(self, url: str, mark: str) -> None:
+        """Note that an object has the content of another; S3 may mark a copy otherwise."""
+        self._content[url] = mark
 
     def as_urls(self, value: Any) -> Any:
         """Return JSON with every known file of this machine replaced by its object."""

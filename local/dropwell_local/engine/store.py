@@ -65,6 +65,23 @@ def put_file(url: str, path: Path) -> None:
         client().upload_file(str(path), bucket, key)
 
 
+def etag(url: str) -> str:
+    """Return the mark of an object's content.
+
+    Raises
+    ------
+    Unreadable
+        As in `get_file`.
+    """
+    from botocore.exceptions import ClientError
+
+    bucket, key = split(url)
+    try:
+        return client().head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
+    except ClientError as error:
+        raise Unreadable(f"fatal error: {error}") from error
+
+
 def get_file(url: str, path: Path) -> None:
     """Download an object.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -30,6 +31,9 @@ class Wire:
         self._gates: dict[str, threading.Event] = {}
         self._fates: dict[str, dict[str, Any]] = {}
         self._terminated: dict[str, str] = {}
+        self._questions = itertools.count()
+        self._asked: dict[int, threading.Event] = {}
+        self._answers: dict[int, Any] = {}
         self._on_lost = on_lost
         threading.Thread(target=self._read, name="wire", daemon=True).start()
 
@@ -37,6 +41,15 @@ class Wire:
         line = json.dumps({"kind": kind, **facts}) + "\n"
         with self._sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(line.encode())
+
+    def ask(self, kind: str, **facts: Any) -> Any:
+        """Send something that the server answers, and wait for that."""
+        number = next(self._questions)
+        self._asked[number] = threading.Event()
+        self.send(kind, number=number, **facts)
+        self._asked[number].wait()
+        del self._asked[number]
+        return self._answers.pop(number)
 
     def expect_go(self, job_id: str) -> None:
         """Listen for a job's turn; call it before the job is announced."""
@@ -66,6 +79,9 @@ class Wire:
         with self._socket.makefile("rb") as lines:
             for line in lines:
                 message = json.loads(line)
+                if "answer" in message:
+                    self._answer(message)
+                    continue
                 if "terminate" in message:
                     job_id = message["terminate"]
                     self._terminated[job_id] = message["reason"]
@@ -76,3 +92,7 @@ class Wire:
                 if gate:
                     gate.set()
         self._on_lost()
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        self._answers[message["number"]] = message["answer"]
+        self._asked[message["number"]].set()
