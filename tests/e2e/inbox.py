@@ -100,8 +100,21 @@ class Inbox:
     def state(self, run_id: str) -> str:
         return str(self.items(run_id).get("RUN", {}).get("state", ""))
 
-    def sweep(self) -> None:
-        """Let the sweep look now, as its schedule would within the minute."""
+    def sweep(self, *, asking: str = "") -> None:
+        """Let the sweep look now, as its schedule would within the minute.
+
+        Parameters
+        ----------
+        asking : str
+            A run that Cromwell is to be asked about now, not when its turn comes.
+        """
+        if asking and self.items(asking).get("RUN", {}).get("due_kind") == "POLL":
+            self._table.update_item(
+                TableName=self.stack.outputs["Table"],
+                Key={"pk": {"S": asking}, "sk": {"S": "RUN"}},
+                UpdateExpression="SET due_at = :now",
+                ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
+            )
         self.stack.client("lambda").invoke(
             FunctionName=self.stack.outputs["StatusWatcherFunction"],
             Payload=(EVENTS / "schedule_tick.json").read_bytes(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import urllib.request
 from collections import Counter
 
@@ -75,16 +74,6 @@ def snapshots(inbox: Inbox, path: str) -> None:
         pass
 
 
-def hurry(inbox: Inbox, run_id: str) -> None:
-    """Let a run be asked about now rather than in half a minute."""
-    inbox.stack.client("dynamodb").update_item(
-        TableName=inbox.stack.outputs["Table"],
-        Key={"pk": {"S": run_id}, "sk": {"S": "RUN"}},
-        UpdateExpression="SET due_at = :now",
-        ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
-    )
-
-
 @pytest.fixture(scope="module")
 def cut(inbox: Inbox) -> dict[str, str]:
     """Drop two bundles, and kill -9 Cromwell while some of their jobs run and some have ended."""
@@ -140,8 +129,7 @@ def test_a_run_that_cromwell_forgot_is_told_as_lost(inbox: Inbox) -> None:
     eventually(lambda: inbox.jobs(run_id)["FAILED"], within=20, what="the end of its job")
 
     def told() -> bool:
-        hurry(inbox, run_id)
-        inbox.sweep()
+        inbox.sweep(asking=run_id)
         return inbox.state(run_id) == "SYSTEM_ERROR" and len(inbox.mails(run_id)) > 1
 
     eventually(told, within=60, what="the end of the run")

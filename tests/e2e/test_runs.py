@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.inbox import Inbox
+from tests.e2e.inbox import Inbox, eventually
 
 HELLO = """\
 version 1.0
@@ -132,3 +132,24 @@ def test_an_old_bundle_runs_with_what_it_does_not_know_passed_over(inbox: Inbox)
     assert json.loads(inbox.read(f"runs/demo/old/{run_id}/outputs.json")) == {"old.twice.sum": 42}
     told = inbox.mails(run_id)[0].text
     assert 'unknown input "old.m" is ignored' in told
+
+
+def test_a_call_that_ran_before_comes_from_the_cache(inbox: Inbox) -> None:
+    files = {"main.wdl": HELLO, "inputs.json": {"hello.name": "the cache"}}
+    assert inbox.end_of(inbox.drop("kept", files)) == "COMPLETE"
+
+    run_id = inbox.drop("again", files)
+
+    def complete() -> bool:  # no job ends, so that nobody tells of it before Cromwell is asked
+        inbox.sweep(asking=run_id)
+        return inbox.state(run_id) == "COMPLETE"
+
+    eventually(complete, within=60, what="the end of the second run")
+    assert "Hello, the cache." in inbox.read(f"runs/demo/again/{run_id}/outputs.json")
+    assert inbox.jobs(run_id).total() == 0
+
+    def cached() -> list[object]:
+        items = inbox.items(run_id)
+        return [items[key].get("cached") for key in items if key.startswith("CALL#")]
+
+    assert eventually(cached, within=20, what="the copy of the call") == [True]

@@ -102,6 +102,11 @@ class Attempt:
         self._logged = _Logged()
 
     @property
+    def made_in(self) -> str:
+        """Return the workflow whose id the names of glob folders depend on."""
+        return self._call.holder.workflow_id
+
+    @property
     def over(self) -> Ending | None:
         """How its job ended before the server stopped, if it had; it is then told no more."""
         return self.past.ending if self.past else None

@@ -47,6 +47,7 @@ class Copy:
         place = layout.place_of(session.run, call, 1)
         self.place = replace(place, root=f"{place.root}/cacheCopy", cached=True)
         self.code: int = entry["code"]
+        self.made_in: str = entry["call"].partition(":")[0]
         self._session, self._call, self._entry = session, call, entry
         self._caching = replace(caching, result=f"Cache Hit: {entry['call']}")
         self._stdout, self._stderr = stdout, stderr

@@ -145,7 +145,7 @@ class _Upload:
 
     def _store_list(self, pattern: str) -> None:
         """Give what a glob matches its folder and its ``.list``."""
-        folder = layout.glob_folder(pattern, self._attempt.place.call_id.workflow_id)
+        folder = layout.glob_folder(pattern, self._attempt.made_in)
         found = sorted(path for path in self._work.glob(pattern) if path.is_file())
         for path in found:
             self._globs.setdefault(path.resolve(), f"{folder}/{path.name}")

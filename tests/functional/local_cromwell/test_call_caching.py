@@ -128,7 +128,9 @@ def test_a_hit_leaves_copies_where_cromwell_puts_them(
     assert after["chain.used"] == before["chain.used"] == "one two three a 2 "
     assert after["chain.made"].startswith(f"{make['callRoot']}/")
     assert caching.read(after["chain.made"]) == caching.read(before["chain.made"])
-    assert after["chain.parts"][0].startswith(f"{make['callRoot']}/glob-")
+    assert after["chain.parts"][0].startswith(f"{make['callRoot']}/")
+    assert caching.read(after["chain.parts"][0]) == "2\n"
+    assert after["chain.parts"][0].split("/")[-2:] == before["chain.parts"][0].split("/")[-2:]
     assert caching.read(make["stdout"]) == "said\n"
     assert caching.read(make["stderr"]) == "warned\n"
     root = make["callRoot"].removeprefix(f"s3://{BUCKET}/")
