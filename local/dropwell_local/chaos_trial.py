@@ -78,7 +78,8 @@ def chaos_of(seed: int) -> str:
     fate = FATES[seed % len(FATES)]
     return (
         f"seed={seed},duplicate=0.3,delay=0.1:2,reorder=0.4,lose=0.15,late-rc=0.2:1,lose-rc=0.05,"
-        f"{fate}=0.3:0.2,down=0.1:1,slow=0.05:1,error=0.1:1,html=0.1:1,truncate=0.1:1"
+        f"{fate}=0.3:0.2,down=0.1:1,slow=0.05:1,error=0.1:1,html=0.1:1,truncate=0.1:1,"
+        "blocked=0.1:2"
     )
 
 
