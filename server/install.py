@@ -35,6 +35,7 @@ UNITS = [
     "dropwell-proxy.service",
     "dropwell-server.service",
     "dropwell-certificate.timer",
+    "dropwell-secret.timer",
     "dropwell-token.timer",
 ]
 AGENT = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"

@@ -49,7 +49,7 @@ os.execv(sys.executable, [sys.executable, "-m", "dropwell_local.cromwell", "--da
     "--no-logs", "--shutdown-notice=" + os.environ.get("NOTICE", "3")])
 """
 _AWS = """#!{python}
-import pathlib, sys
+import hashlib, pathlib, sys
 folder = pathlib.Path("{prefix}/aws")
 words = sys.argv[1:]
 given = dict(zip(words, words[1:]))
@@ -60,10 +60,13 @@ def fail(code):
 if (folder / "down").exists():
     fail("ServiceUnavailable")
 if words[1] == "get-secret-value":
-    name = given["--secret-id"].rpartition(":")[2] + "." + given["--version-stage"]
+    stage = given.get("--version-stage", "AWSCURRENT")
+    name = given["--secret-id"].rpartition(":")[2] + "." + stage
     if not (folder / name).exists():
         fail("ResourceNotFoundException")
-    print((folder / name).read_text())
+    text = (folder / name).read_text()
+    version = "v" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    print(version if given["--query"] == "VersionId" else text)
 elif words[1] == "get-parameter":
     path = folder / given["--name"].replace("/", "_")
     print(path.read_text() if path.exists() else fail("ParameterNotFound"))
@@ -196,7 +199,7 @@ class ServerHere:
     def env(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PATH": f"{self.prefix}/bin:{os.environ['PATH']}:/usr/sbin",
+            "PATH": f"{self.prefix}/bin:{SUPERVISOR}:{os.environ['PATH']}:/usr/sbin",
             "AWS_ACCESS_KEY_ID": "none",
             "AWS_SECRET_ACCESS_KEY": "none",
             "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -230,8 +233,14 @@ class ServerHere:
         return told.stdout
 
     def tell_secret(self, which: str, text: str, stage: str = "AWSCURRENT") -> None:
+        self._secret(which, stage).write_text(text)
+
+    def secret(self, which: str) -> str:
+        return self._secret(which, "AWSCURRENT").read_text()
+
+    def _secret(self, which: str, stage: str) -> Path:
         name = self.parameters[which].rpartition(":")[2]
-        (self.prefix / "aws" / f"{name}.{stage}").write_text(text)
+        return self.prefix / "aws" / f"{name}.{stage}"
 
     @property
     def published(self) -> str:

@@ -282,6 +282,24 @@ class TestStayingUp:
         down.unlink()
         until(server.is_up, "Cromwell")
 
+    def test_a_new_secret_of_the_databases_starts_it_anew(self, server: ServerHere) -> None:
+        before = server.pid()
+        assert server.script("follow_secret.py").stdout == ""
+        assert server.pid() == before
+        old = server.secret("database_secret")
+        server.tell_secret("database_secret", old.replace("p'", "q'"))
+        told = server.script("follow_secret.py")
+        assert "Cromwell is started anew.\n" in told.stdout
+        until(server.is_up, "Cromwell")
+        assert server.pid() != before
+        assert (server.prefix / "var/lib/cromwell/told").read_text().endswith("q'\"a\\${s}")
+        server.tell_secret("database_secret", old)
+        server.supervisorctl("stop", "cromwell-server")
+        assert server.script("follow_secret.py").stdout == ""  # stopped, it stays so
+        assert server.pid() == 0
+        server.supervisorctl("start", "cromwell-server")
+        until(server.is_up, "Cromwell")
+
     def test_a_slow_answer_is_waited_for(self, server: ServerHere) -> None:
         """Stopped in the middle of it, Cromwell answers late; the proxy is still there."""
         pid = server.pid()
@@ -370,7 +388,7 @@ def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:
     for target in Path("/", theirs).glob("*.target"):
         (tmp_path / theirs / target.name).write_bytes(target.read_bytes())
     units = sorted(unit.name for unit in (tmp_path / "etc/systemd/system").iterdir())
-    assert len(units) == 6
+    assert len(units) == 8
     told = subprocess.run(
         ["systemd-analyze", "verify", f"--root={tmp_path}", "--man=no", *units],
         capture_output=True,

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[3]
 JAR = b"PK\x03\x04 a jar"
 AGENT = "opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
 UNITS = (
-    "dropwell-proxy.service dropwell-server.service dropwell-certificate.timer dropwell-token.timer"
+    "dropwell-proxy.service dropwell-server.service"
+    " dropwell-certificate.timer dropwell-secret.timer dropwell-token.timer"
 )
 
 # Fails as often as there are lines in a file named for it, then does what it is for.

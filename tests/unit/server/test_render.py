@@ -80,6 +80,26 @@ def test_the_body_limits_follow_from_one_parameter():
     assert json.loads(files["etc/dropwell/server.json"][0])["max_allowed_packet"] == 128 << 20
 
 
+def test_whoever_waits_for_another_waits_longer():
+    """So that it is the other who says what took too long, and none is cut off by the next."""
+    files = {name: text for name, (text, _mode) in render(GIVEN).items()}
+
+    def seconds(pattern, name):
+        return int(re.search(pattern + r"(\d+)", files[name])[1])
+
+    conf, nginx = CONF, "etc/dropwell/nginx.conf"
+    assert (
+        seconds("request-timeout = ", conf)
+        < seconds("proxy_read_timeout ", nginx)
+        < seconds("idle-timeout = ", conf)
+    )
+    assert (
+        seconds("stop-io-activity.timeout = ", conf)
+        < seconds("stopwaitsecs=", "etc/supervisord.conf")
+        < seconds("TimeoutStopSec=", "etc/systemd/system/dropwell-server.service")
+    )
+
+
 def test_every_log_that_is_shipped_is_one_that_is_written():
     files = render(GIVEN)
     agent = json.loads(files["etc/dropwell/cloudwatch-agent.json"][0])

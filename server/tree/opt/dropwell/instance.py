@@ -59,6 +59,11 @@ def secret(arn: str, stage: str = "AWSCURRENT") -> str:
     )
 
 
+def secret_version(arn: str) -> str:
+    """Return which version of a secret is the current one."""
+    return aws("secretsmanager", "get-secret-value", "--secret-id", arn, "--query", "VersionId")
+
+
 def write_for_root(path: Path, text: str) -> bool:
     """Write a file that none but its owner may read, whole, and say whether it is new."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:

@@ -15,6 +15,9 @@ from typing import NoReturn
 
 import instance
 
+STARTED_WITH = instance.ROOT / "var/lib/cromwell/secret-version"
+"""Which version of the database's secret Cromwell was started with; follow_secret.py looks."""
+
 _LONGEST_PAUSE_S = 60.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
@@ -27,7 +30,11 @@ def credentials(arn: str, sleep: Callable[[float], None] = time.sleep) -> dict[s
     pause = 2.0
     while True:
         try:
+            # In this order: rotated in between, it is the newer text and the older version,
+            # and Cromwell is started once more than it need be.
+            version = instance.secret_version(arn)
             told = json.loads(instance.secret(arn))
+            STARTED_WITH.write_text(version)
             return {
                 "CROMWELL_DATABASE_USER": told["username"],
                 "CROMWELL_DATABASE_PASSWORD": told["password"],
