@@ -126,6 +126,7 @@ class Engine:
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    group: str
     jobs: dict[str, _Running] = field(default_factory=dict)
     job_ids: set[str] = field(default_factory=set)
     status: str = ""
@@ -158,7 +159,8 @@ class Engine:
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
         shared.engine_pids.add(process.pid)
-        return cls(workflow_id, shared, process, reader, writer)
+        group = _hog_group(directory) or workflow_id
+        return cls(workflow_id, shared, process, reader, writer, group)
 
     def terminate(self) -> None:
         """Ask it to end its tasks and itself."""
@@ -289,7 +291,7 @@ class Engine:
         if job.terminated:
             self._tell({"terminate": job_id, "reason": job.terminated})
         queued = job
-        self.shared.scheduler.submit(queued, lambda: self._let_start(queued))
+        self.shared.scheduler.submit(queued, lambda: self._let_start(queued), group=self.group)
 
     def _let_start(self, job: batch.Job) -> None:
         if job.status == "RUNNABLE":
@@ -318,7 +320,7 @@ class Engine:
         job.try_again()
         self.shared.scheduler.leave(job.id)
         self._say(job, "RUNNABLE", log_file=message["log"], log_stream=stream)
-        self.shared.scheduler.submit(job, lambda: self._let_start(job))
+        self.shared.scheduler.submit(job, lambda: self._let_start(job), group=self.group)
 
     def _job_ended(self, job_id: str, message: Mapping[str, Any]) -> None:
         self.shared.end_job(self.jobs.pop(job_id).job, message)
@@ -330,6 +332,12 @@ class Engine:
         job.status = status
         self.shared.records.save(job)
         self.shared.say(job, log_file=log_file, log_stream=log_stream)
+
+
+def _hog_group(directory: Path) -> str:
+    """Return with whom a workflow takes its turns at the slots; empty, alone."""
+    options = json.loads((directory / "run.json").read_text())["options"]
+    return str(options.get("hogGroup", ""))
 
 
 def subject_of(job: batch.Job) -> Subject:

@@ -1,4 +1,4 @@
-"""Which job may start: vCPUs and memory that the workflows of the server take in turns."""
+"""Which job may start: vCPUs and memory that the server's workflows take in turns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _Entry = tuple[Job, Callable[[], None]]
 
 
 class Scheduler:
-    """Gives jobs their slots, one workflow after the other, so that a wide one starves nobody.
+    """Gives jobs their slots, one group after the other, so that a wide workflow starves nobody.
 
-    Cromwell lets workflows take turns at its job tokens (JobTokenDispenserActor.scala,
-    RoundRobinQueueIterator.scala). Behind them Batch would serve first who came first; with a
-    few slots and not a thousand, that would undo the turns, so they are taken here, where
-    the slots are. Within a workflow, who came first is first.
+    Cromwell lets hog groups take turns at its job tokens: who had one goes behind all others
+    (TokenQueue.scala). Behind them Batch would serve first who came first; with a few slots and
+    not a thousand, that would undo the turns, so they are taken here, where the slots are.
+    Within a group, who came first is first.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Scheduler:
     Notes
     -----
     Whoever's turn it is waits until there is room, and nobody overtakes: between two jobs of
-    a workflow starts one of every other that waits meanwhile, small or large. A job larger than
+    a group starts one of every other that waits meanwhile, small or large. A job larger than
     the machine runs alone rather than never.
     """
 
@@ -35,13 +35,13 @@ class Scheduler:
         self._size: _Slots = (vcpus, memory_mib)
         self._free = self._size
         self._waiting: dict[str, deque[_Entry]] = {}
-        """Of each workflow that waits its jobs; whose turn it is comes first."""
+        """Of each group that waits its jobs; whose turn it is comes first."""
         self._held: dict[str, _Slots] = {}
         self._open = True
 
-    def submit(self, job: Job, start: Callable[[], None]) -> None:
-        """Queue a job; `start` is called when its turn has come, perhaps at once."""
-        self._waiting.setdefault(job.root, deque()).append((job, start))
+    def submit(self, job: Job, start: Callable[[], None], *, group: str) -> None:
+        """Queue a job of a group; `start` is called when its turn has come, perhaps at once."""
+        self._waiting.setdefault(group, deque()).append((job, start))
         self._grant()
 
     def leave(self, job_id: str) -> None:
@@ -64,26 +64,26 @@ class Scheduler:
         self._grant()
 
     def _take_out(self, job_id: str) -> None:
-        for workflow, queue in self._waiting.items():
+        for group, queue in self._waiting.items():
             left = deque(entry for entry in queue if entry[0].id != job_id)
             if len(left) < len(queue):
                 if left:
-                    self._waiting[workflow] = left
+                    self._waiting[group] = left
                 else:
-                    del self._waiting[workflow]
+                    del self._waiting[group]
                 return
 
     def _grant(self) -> None:
         while self._open and self._waiting:
-            workflow = next(iter(self._waiting))
-            job, start = self._waiting[workflow][0]
+            group = next(iter(self._waiting))
+            job, start = self._waiting[group][0]
             wanted = (min(job.vcpus, self._size[0]), min(job.memory_mib, self._size[1]))
             if wanted[0] > self._free[0] or wanted[1] > self._free[1]:
                 return
-            queue = self._waiting.pop(workflow)
+            queue = self._waiting.pop(group)
             queue.popleft()
             if queue:
-                self._waiting[workflow] = queue  # behind all others
+                self._waiting[group] = queue  # behind all others
             self._held[job.id] = wanted
             self._free = (self._free[0] - wanted[0], self._free[1] - wanted[1])
             start()

@@ -1,4 +1,4 @@
-"""Ten workflows share the machine: one of them is wide, and the others hardly notice."""
+"""Ten workflows share the machine: one of them is wide, and all but one hardly notice."""
 
 from __future__ import annotations
 
@@ -25,24 +25,29 @@ task t { command <<< echo small >>> runtime { docker: "debian:12" memory: "64 MB
 """
 
 
-def test_nine_small_workflows_do_not_wait_for_a_wide_one(
+GROUP = '{"hogGroup": "them"}'
+
+
+def test_small_workflows_do_not_wait_for_a_wide_one_but_for_that_of_their_own_group(
     start: Start, speak_to: Callable[[LocalCromwell], Cromwell], tmp_path: Path
 ) -> None:
     with start(tmp_path, vcpus=2, job_limit=10) as server:
         cromwell = speak_to(server)
-        wide = cromwell.submit(WIDE)
+        wide = cromwell.submit(WIDE, workflowOptions=GROUP)
         until(lambda: shards(cromwell, wide)["Running"] == 10)
         assert shards(cromwell, wide)["QueuedInCromwell"] >= 80, "they have no job yet"
         assert len(jobs(cromwell, wide)) <= 20
 
-        smalls = [cromwell.submit(SMALL) for _ in range(9)]
-        for small in smalls:
+        grouped = cromwell.submit(SMALL, workflowOptions=GROUP)
+        smalls = [cromwell.submit(SMALL) for _ in range(8)]
+        for small in (grouped, *smalls):
             until(lambda small=small: cromwell.status(small) == "Succeeded", 120)  # type: ignore[misc]
 
         assert cromwell.status(wide) == "Running"
         assert shards(cromwell, wide)["QueuedInCromwell"] > 0
         for small in smalls:
             assert meanwhile(cromwell.events(), small).count(wide) <= 1
+        assert meanwhile(cromwell.events(), grouped).count(wide) >= 5
         cromwell.post(f"/{wide}/abort")
         assert cromwell.wait(wide) == "Aborted"
 

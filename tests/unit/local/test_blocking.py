@@ -43,7 +43,7 @@ class Queue:
         self.blocking.look(self.scheduler)
 
     def submit(self, name: str) -> None:
-        self.scheduler.submit(job(name), lambda: self.started.append(name))
+        self.scheduler.submit(job(name), lambda: self.started.append(name), group="w")
 
 
 @pytest.mark.parametrize("name", BLOCKAGES)

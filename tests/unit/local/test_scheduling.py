@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -30,7 +31,7 @@ def job(name: str, vcpus: int = 1, memory_mib: int = 100, *, workflow: str = "w"
 def started(size: tuple[int, int], *jobs: Job) -> tuple[Scheduler, list[str]]:
     scheduler, names = Scheduler(*size), list[str]()
     for one in jobs:
-        scheduler.submit(one, lambda one=one: names.append(one.id))  # type: ignore[misc]
+        scheduler.submit(one, partial(names.append, one.id), group=one.root)
     return scheduler, names
 
 
@@ -81,7 +82,7 @@ def test_a_small_workflow_does_not_wait_for_a_wide_one() -> None:
 
 def test_nobody_overtakes_the_large_job_whose_turn_it_is() -> None:
     scheduler, names = started((2, 1000), job("a"), job("large", vcpus=2, workflow="other"))
-    scheduler.submit(job("b"), lambda: names.append("b"))
+    scheduler.submit(job("b"), lambda: names.append("b"), group="w")
     assert names == ["a"]
 
     scheduler.leave("a")
@@ -92,7 +93,7 @@ def test_nobody_overtakes_the_large_job_whose_turn_it_is() -> None:
 def test_while_the_queue_is_shut_none_starts_and_its_head_is_known() -> None:
     scheduler, names = started(SIZE)
     scheduler.open(False)
-    scheduler.submit(job("a"), lambda: names.append("a"))
+    scheduler.submit(job("a"), lambda: names.append("a"), group="w")
     assert names == []
     assert scheduler.head is not None
     assert scheduler.head.id == "a"
@@ -116,7 +117,7 @@ class Watched:
 
     def submit(self, one: Job) -> None:
         self.waiting[one.root].append(one)
-        self.scheduler.submit(one, lambda: self.start(one))
+        self.scheduler.submit(one, lambda: self.start(one), group=one.root)
 
     def start(self, one: Job) -> None:
         assert self.waiting[one.root].pop(0) is one, "first come, first served in a workflow"
