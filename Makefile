@@ -155,7 +155,7 @@ lock: | python-works  ## Compile requirements/*.in again (UPGRADE=1 takes newer 
 	  compile requirements/$$set.in -o requirements/$$set.txt
 	done
 	# Installed by Amazon Linux's own Python.
-	ON=3.9 compile requirements/supervisor.in -o requirements/supervisor.txt
+	ON=3.9 compile requirements/supervisor.in -o server/supervisor.txt
 
 .PHONY: clean
 clean:  ## Remove what was made here: environments, builds, caches

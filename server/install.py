@@ -98,8 +98,6 @@ def supervisor(settings: Settings) -> None:
     """Install supervisor at the version that is pinned, in an environment of its own."""
     folder = Path(settings["prefix"] + "/opt/dropwell/supervisor")
     pinned = HERE / "supervisor.txt"
-    if not pinned.exists():
-        pinned = HERE.parent / "requirements/supervisor.txt"
     done = folder / "installed.txt"
     if done.exists() and done.read_bytes() == pinned.read_bytes():
         return

@@ -46,7 +46,7 @@ body = int(re.search(r"parsing.max-content-length = (\\d+)", conf)[1]) >> 20
 os.execv(sys.executable, [sys.executable, "-m", "dropwell_local.cromwell", "--data=" + folder,
     "--root=s3://work/cromwell-execution", "--script-bucket=work", "--events=" + folder + "/events",
     "--port=" + port, "--max-request-mib=%d" % body, "--visibility-lag=0", "--isolation=none",
-    "--no-logs", "--shutdown-notice=" + os.environ.get("NOTICE", "3")])
+    "--no-logs", "--shutdown-notice=2"])
 """
 _AWS = """#!{python}
 import hashlib, pathlib, sys

@@ -59,7 +59,6 @@ class Machine:
         shutil.copytree(
             ROOT / "server", folder / "server", ignore=shutil.ignore_patterns("__pycache__")
         )
-        shutil.copy(ROOT / "requirements/supervisor.txt", folder / "server/supervisor.txt")
         commands = ["dnf", "java", "aws", "systemd-sysusers", "systemd-tmpfiles", "systemctl"]
         for path in [*(folder / "bin" / name for name in commands), self.prefix / AGENT]:
             path.parent.mkdir(parents=True, exist_ok=True)
