@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import shutil
 import time
 import uuid
@@ -18,6 +17,7 @@ from WDL.runtime.error import Terminated
 from WDL.runtime.task_container import TaskContainer
 
 from dropwell_local.engine import (
+    attributes,
     caching,
     endings,
     layout,
@@ -27,7 +27,6 @@ from dropwell_local.engine import (
     sandbox,
     scripts,
     store,
-    strategy,
 )
 from dropwell_local.engine.attempts import Asked, Attempt
 from dropwell_local.engine.caching import Caching
@@ -35,7 +34,7 @@ from dropwell_local.engine.copies import Copy
 from dropwell_local.engine.session import Session, current
 
 _DEFAULT_MEMORY = 2 << 30
-_SHORTEST_TIMEOUT_S = 60
+_NOT_FOR_MINIWDL = ("maxRetries", "preemptible")
 
 
 class CallFailed(WDL.Error.RuntimeError):  # type: ignore[misc]
@@ -65,9 +64,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         self.called_with: Any = None
         self._caching = Caching()
         self.leaving = leaving.Leaving()
-        self._attributes: dict[str, str] = {}
-        self._strategy = strategy.Strategy()
-        self._retries = 0
+        self._asked = attributes.Attributes()
         self._memory_factor = 1.0
 
     @property
@@ -91,26 +88,16 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         super().reset(logger)
 
     def process_runtime(self, logger: logging.Logger, runtime_eval: dict[str, Any]) -> None:
-        super().process_runtime(logger, {**runtime_eval, **_memory_like_cromwell(runtime_eval)})
-        codes = runtime_eval.get("continueOnReturnCode")
-        if codes is not None and "returnCodes" not in self.runtime_values:
-            self.runtime_values["returnCodes"] = _return_codes(codes)
-        self._attributes = {name: _text(value) for name, value in runtime_eval.items()}
+        self._asked = asked = attributes.read(runtime_eval)
         # Cromwell decides what is tried again, so miniwdl is to try nothing again.
-        self._retries = self.runtime_values.pop("maxRetries", 0)
-        self.runtime_values.pop("preemptible", None)
-        try:
-            self._strategy = strategy.read(
-                _json(runtime_eval.get("awsBatchRetryAttempts")),
-                _json(runtime_eval.get("awsBatchEvaluateOnExit")),
-            )
-        except strategy.BadStrategy as problem:
-            raise CallFailed(f"Runtime attribute validation failed:\n{problem}") from problem
+        own = {name: one for name, one in runtime_eval.items() if name not in _NOT_FOR_MINIWDL}
+        super().process_runtime(logger, {**own, **attributes.memory_like_cromwell(runtime_eval)})
+        if asked.return_codes is not None:
+            self.runtime_values.setdefault("returnCodes", asked.return_codes)
         # Attributes that miniwdl does not know: accepted and shown, as Cromwell does.
-        own = ("maxRetries", "preemptible", *self.runtime_values)
-        self.runtime_values.update(
-            {name: one for name, one in self._attributes.items() if name not in own}
-        )
+        for name, text in asked.shown.items():
+            if name not in _NOT_FOR_MINIWDL:
+                self.runtime_values.setdefault(name, text)
 
     def copy_input_files(self, logger: logging.Logger) -> None:
         """Copy what the command reads, so that it cannot change what others read."""
@@ -144,7 +131,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             if not verdict.message:
                 return verdict.code or 0
             last = bool(attempt.past and attempt.past.last) or not verdict.retryable
-            again = not last and self.try_counter <= self._retries
+            again = not last and self.try_counter <= self._asked.retries
             attempt.failed(ending, verdict, again=again)
             if not again:
                 raise CallFailed(verdict.message)
@@ -164,7 +151,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
                 self.task,
                 self.called_with,
                 command=self._with_content(command),
-                attributes=self._attributes,
+                attributes=self._asked.shown,
                 content=self.session.content_of,
             )
         except (caching.Uncacheable, store.Unreadable, OSError):
@@ -193,7 +180,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             _discard(Path(self.host_work_dir()))
             Path(self.host_work_dir()).mkdir()
             return None
-        copy.begin(self.inputs, self._attributes)
+        copy.begin(self.inputs, self._asked.shown)
         return copy
 
     def _with_content(self, command: str) -> str:
@@ -224,7 +211,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             job_tag=layout.job_tag(self.call, attempt.number),
             accepts=self.success_exit_code,
             policy=self.session.policy,
-            fail_on_stderr=self._attributes.get("failOnStderr", "").lower() == "true",
+            fail_on_stderr=self._asked.fail_on_stderr,
         )
 
     def _job(self, terminating: Callable[[], bool], attempt: Attempt) -> endings.Ending:
@@ -270,8 +257,7 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         end: endings.Ending | None,
     ) -> endings.Ending:
         """Run the command until itself, an abort, a limit of Batch's or its fate ends it."""
-        timeout = self._timeout
-        limit = min(fate["after"] if end else math.inf, timeout or math.inf)
+        limit = min(fate["after"] if end else math.inf, self._asked.timeout_s or math.inf)
         deadline = time.monotonic() + limit
         reason = self.session.wire.terminated
 
@@ -320,9 +306,9 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
             image=values.get("docker", ""),
             vcpus=values.get("cpu", 1),
             memory_mib=self._memory("memory_reservation", _DEFAULT_MEMORY) >> 20,
-            attributes=self._attributes,
-            strategy=self._strategy,
-            timeout_s=self._timeout,
+            attributes=self._asked.shown,
+            strategy=self._asked.strategy,
+            timeout_s=self._asked.timeout_s,
         )
         self.attempt = attempt = Attempt(
             self.session,
@@ -363,16 +349,6 @@ class HostContainer(TaskContainer):  # type: ignore[misc]
         """Return bytes, more of them after an attempt that had too few."""
         return int(self.runtime_values.get(what, otherwise) * self._memory_factor)
 
-    @property
-    def _timeout(self) -> int:
-        """Return ``jobTimeout``, below which Batch knows no less than a minute."""
-        asked = self._number("jobTimeout")
-        return max(_SHORTEST_TIMEOUT_S, asked) if asked > 0 else 0
-
-    def _number(self, attribute: str) -> int:
-        text = self._attributes.get(attribute, "0")
-        return int(text) if text.isdigit() else 0
-
     def _argv(self) -> list[str]:
         """Return what runs the script, in a sandbox if there is one."""
         plain = ["/bin/bash", str(Path(self.host_dir) / "script")]
@@ -408,29 +384,3 @@ def _host_environment() -> dict[str, str]:
     """Return what a task may see of this process's environment: no credentials, no settings."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
     return {name: os.environ[name] for name in kept if name in os.environ}
-
-
-def _json(value: Any) -> Any:
-    return None if value is None else value.json
-
-
-def _text(value: Any) -> str:
-    return str(value.value) if isinstance(value, WDL.Value.String) else str(value)
-
-
-def _memory_like_cromwell(runtime: Mapping[str, Any]) -> dict[str, Any]:
-    """Read GB as GiB, as Cromwell does (MemoryUnit.java); miniwdl reads it as 10^9."""
-    memory = runtime.get("memory")
-    if not isinstance(memory, WDL.Value.String):
-        return {}
-    return {"memory": WDL.Value.String(re.sub(r"([KMGT])B?$", r"\1iB", memory.value.strip()))}
-
-
-def _return_codes(value: Any) -> str | int | list[int]:
-    """Read Cromwell's ``continueOnReturnCode`` as what WDL 1.1 calls ``returnCodes``."""
-    if isinstance(value, WDL.Value.Array):
-        return [int(item.value) for item in value.value]
-    text = str(value.value).lower()
-    if text in ("true", "*"):
-        return "*"
-    return 0 if text == "false" else int(text)
