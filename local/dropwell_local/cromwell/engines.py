@@ -142,7 +142,7 @@ class Engine:
         (directory / "past.json").write_text(json.dumps(past))
         ours, theirs = socket.socketpair()
         env = {name: os.environ[name] for name in os.environ if not name.startswith("MINIWDL")}
-        with theirs, (directory / "engine.log").open("wb") as log:
+        with theirs, (directory / "engine.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -184,8 +184,10 @@ class Engine:
 
     async def follow(self) -> Outcome:
         """Hear it out; return how it ended, with no job left."""
-        while line := await self.reader.readline():
-            self._hear(json.loads(line))
+        with contextlib.suppress(ConnectionResetError):  # it died before it had read everything
+            while line := await self.reader.readline():
+                if line.endswith(b"\n"):
+                    self._hear(json.loads(line))
         self.writer.close()
         code = await self.process.wait()
         self.kill()

@@ -76,22 +76,28 @@ class Wire:
         return self._terminated.get(job_id, "")
 
     def _read(self) -> None:
-        with self._socket.makefile("rb") as lines:
-            for line in lines:
-                message = json.loads(line)
-                if "answer" in message:
-                    self._answer(message)
-                    continue
-                if "terminate" in message:
-                    job_id = message["terminate"]
-                    self._terminated[job_id] = message["reason"]
-                else:
-                    job_id = message["go"]
-                    self._fates[job_id] = message.get("fate", {})
-                gate = self._gates.get(job_id)
-                if gate:
-                    gate.set()
-        self._on_lost()
+        try:
+            # A server that is killed before it has read all that was sent resets the connection,
+            # or is in the middle of a line.
+            with contextlib.suppress(OSError, ValueError), self._socket.makefile("rb") as lines:
+                for line in lines:
+                    self._hear(json.loads(line))
+        finally:
+            self._on_lost()
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if "answer" in message:
+            self._answer(message)
+            return
+        if "terminate" in message:
+            job_id = message["terminate"]
+            self._terminated[job_id] = message["reason"]
+        else:
+            job_id = message["go"]
+            self._fates[job_id] = message.get("fate", {})
+        gate = self._gates.get(job_id)
+        if gate:
+            gate.set()
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         self._answers[message["number"]] = message["answer"]
