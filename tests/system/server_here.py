@@ -38,8 +38,9 @@ exec {python} "$@"
 _JAVA = """#!{python}
 import os, re, subprocess, sys
 folder = "{prefix}/var/lib/cromwell"
-open(folder + "/told", "w").write("\\n".join(sys.argv[1:] + [
-    os.environ["CROMWELL_DATABASE_USER"], os.environ["CROMWELL_DATABASE_PASSWORD"]]))
+names = ["AWS_REGION", "CROMWELL_DATABASE_USER", "CROMWELL_DATABASE_PASSWORD"]
+with open(folder + "/told", "w") as told:
+    told.write("\\n".join(sys.argv[1:] + [os.environ[name] for name in names]))
 conf = open("{prefix}/etc/dropwell/cromwell.conf").read()
 port = re.search(r"^  port = (\\d+)", conf, re.M)[1]
 body = int(re.search(r"parsing.max-content-length = (\\d+)", conf)[1]) >> 20

@@ -139,6 +139,8 @@ class TestTheToken:
         page["Sec-Fetch-Site"] = "cross-site"
         other = server.ask("POST", WORKFLOWS, token=None, headers=page)
         assert (other.status, other.json()["status"]) == (403, "fail")
+        followed = server.ask("GET", "/swagger", token=None, headers=page)
+        assert followed.status == 200
 
     def test_a_new_one_is_taken_and_the_old_one_refused(self, server: ServerHere) -> None:
         def status(token: str) -> int:
@@ -218,10 +220,12 @@ class TestStayingUp:
         assert told == [
             "-XX:MaxRAMPercentage=75.0",
             "-XX:+ExitOnOutOfMemoryError",
+            f"-Djava.io.tmpdir={server.prefix}/var/lib/cromwell/tmp",
             f"-Dconfig.file={server.prefix}/etc/dropwell/cromwell.conf",
             "-jar",
             f"{server.prefix}/opt/cromwell/cromwell.jar",
             "server",
+            "eu-central-1",
             "cromwell",
             "p'\"a\\${s}",
         ]

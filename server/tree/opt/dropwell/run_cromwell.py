@@ -81,12 +81,20 @@ def main() -> NoReturn:
     if not bundle.is_file():
         sys.exit(f"{bundle} is missing: without it the database's certificate cannot be checked.")
     trust_database(bundle, instance.ROOT / "var/lib/dropwell/truststore/database-ca.p12")
-    env = {**os.environ, **credentials(settings["database_secret"])}
+    env = {
+        **os.environ,
+        # Cromwell's S3 file system does not always look at its own configuration.
+        "AWS_REGION": settings["region"],
+        "AWS_DEFAULT_REGION": settings["region"],
+        **credentials(settings["database_secret"]),
+    }
     command = [
         "java",
         f"-XX:MaxRAMPercentage={settings['heap_percent']}.0",
         # Out of memory, Cromwell would answer no more and not end; so supervisor starts it anew.
         "-XX:+ExitOnOutOfMemoryError",
+        # Imports are unpacked there; Amazon Linux has its own /tmp in memory.
+        f"-Djava.io.tmpdir={instance.ROOT / 'var/lib/cromwell/tmp'}",
         f"-Dconfig.file={instance.ETC / 'cromwell.conf'}",
         "-jar",
         str(instance.ROOT / "opt/cromwell/cromwell.jar"),
