@@ -138,8 +138,9 @@ build: .tools/sam/stamp  ## sam build for AWS (python3.13, arm64)
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" $(SAM) build
 
 .PHONY: stacks
-stacks:  ## Write worker/*.sh into the launch template of stacks/core.yaml
+stacks:  ## Write into the templates of stacks/ the programs that they carry
 	$(PYTHON) worker/embed.py
+	$(PYTHON) stacks/embed.py
 
 .PHONY: lock
 lock: export UV_CUSTOM_COMPILE_COMMAND := make lock

@@ -145,6 +145,9 @@ class Template:
             case "Fn::Select":
                 index, values = map(self.resolved, argument)
                 return values[int(index)]
+            case "Fn::FindInMap":
+                name, key, entry = map(self.resolved, argument)
+                return self.document["Mappings"][name][str(key)][entry]
             case "Fn::GetAZs":
                 return _ZONES
             case "Fn::Cidr":

@@ -17,10 +17,18 @@ NAMES = {
     "AWS::EC2::SecurityGroup": "GroupName",
     "AWS::IAM::InstanceProfile": "InstanceProfileName",
     "AWS::IAM::Role": "RoleName",
+    "AWS::Lambda::Function": "FunctionName",
     "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::RDS::DBCluster": "DBClusterIdentifier",
+    "AWS::RDS::DBClusterParameterGroup": "DBClusterParameterGroupName",
+    "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+    "AWS::RDS::DBParameterGroup": "DBParameterGroupName",
+    "AWS::RDS::DBSubnetGroup": "DBSubnetGroupName",
     "AWS::S3::Bucket": "BucketName",
+    "AWS::SecretsManager::Secret": "Name",
 }
-GIVEN = {"core": {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}}
+PLACE = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
+GIVEN = {"core": PLACE, "database": PLACE}
 
 pytestmark = pytest.mark.parametrize("name", STACKS)
 

@@ -165,6 +165,12 @@ class TestTheCore:
             deploy("core", "unknown", without_batch(), AwsCliUrl="s3://a/b.zip", **NETWORK)
 
 
+class TestTheDatabase:
+    def test_is_made_but_for_these(self, deploy):
+        document = compact(stack("database").document)
+        assert refused(deploy, "database", document, **NETWORK) == ["AWS::EC2::SecurityGroupEgress"]
+
+
 class TestAJobOfTheCore:
     """With the emulator's own IAM, which refuses what no policy allows."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from renew_certificate import renew
 
 from server.render import limits
-from tests.system.server_here import ServerHere, free_port, until
+from tests.system.server_here import ROOT, ServerHere, free_port, until
 
 MASTER = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:master-AbCdEf"
 PASSWORD = "p'a\"s\\s`; DROP TABLE x; -- ${w} $(o) #größe\\"
@@ -175,6 +177,45 @@ def test_a_secret_that_is_none_is_told_without_what_it_holds(
     assert told.returncode == 1
     assert says in told.stderr
     assert secret not in told.stderr
+
+
+class DataApi:
+    """The HTTP endpoint of a database: each statement is a session of its own, over TLS."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def execute_statement(self, sql: str, **_: str) -> None:
+        trusting = [f"--ssl-ca={self.database.certificate}", "--ssl-verify-server-cert"]
+        where = ["--protocol=tcp", "--host=localhost", f"--port={self.database.port}"]
+        told = _sql([*where, *trusting, "--user=master", '--password=m"aster'], sql)
+        assert (told.returncode, told.stderr) == (0, "")
+
+
+def function_of_the_stack() -> ModuleType:
+    path = ROOT / "stacks/database_user.py"
+    spec = importlib.util.spec_from_file_location("database_user", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_stacks_function_makes_the_same_user_however_often(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = function_of_the_stack()
+    monkeypatch.setenv("CLUSTER", "arn:cluster")
+    monkeypatch.setenv("MASTER_SECRET", MASTER)
+    for password in ("first-Password.0", "first-Password.0", "another~One+1"):
+        for sql in function.statements("cromwell", "cromwell", password):
+            function.execute(DataApi(database), sql)
+        made = "CREATE TABLE cromwell.t (a INT); DROP TABLE cromwell.t; SELECT CURRENT_USER()"
+        assert database.as_user(made, password).stdout == "cromwell@%\n"
+        assert "denied" in database.as_user("CREATE TABLE others.t (a INT)", password).stderr
+        assert "Access denied" in database.as_user("SELECT 1", password, tls=False).stderr
+    assert "Access denied" in database.as_user("SELECT 1", "first-Password.0").stderr
 
 
 def test_the_packets_that_follow_from_a_body_limit_are_taken(database: Database) -> None:
