@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -31,6 +31,7 @@ from dropwell.drops import DATA_FILES
 from dropwell.errors import DropwellError
 from dropwell.notices import Detail
 from dropwell.settings import LogRouterSettings
+from dropwell.summaries import CallSummary
 from dropwell.telling import Voice, tell
 
 logger = Logger()
@@ -97,8 +98,10 @@ def _message(record: dict[str, Any]) -> None:
     if asked := body.get("notice"):
         _tell(asked["run_id"], asked["sk"])
     elif failed := body.get("failed"):
-        count = diagnose_jobs(failed["run_id"], failed["job_ids"], doors()[0], now=_now())
-        _did("jobs looked at", "FailedJobs", count, run_id=failed["run_id"])
+        run_id = failed["run_id"]
+        judged = partial(_judged, run_id)
+        count = diagnose_jobs(run_id, failed["job_ids"], doors()[0], now=_now(), judged=judged)
+        _did("jobs looked at", "FailedJobs", count, run_id=run_id)
     else:
         _return_code_appeared(body)
 
@@ -110,9 +113,17 @@ def _return_code_appeared(body: Mapping[str, Any]) -> None:
     if place is None or seen.key.startswith(DATA_FILES):
         _did("no return code of Cromwell's", "ReturnCodesIgnored")
         return
-    found = diagnose_return_code(place, doors()[0], now=_now())
+    judged = partial(_judged, place.run_id)
+    found = diagnose_return_code(place, doors()[0], now=_now(), judged=judged)
     name = f"ReturnCodes{found.value.title()}"
     _did(f"return code: {found.value}", name, run_id=place.run_id, call=str(place.call_id))
+
+
+def _judged(run_id: str, summary: CallSummary) -> None:
+    """Say why a call failed: where logs are searched, causes are counted by these lines."""
+    call, cause = str(summary.call_id), summary.cause.value
+    keys = {"run_id": run_id, "call": call, "cause": cause, "signature": summary.signature}
+    logger.info("call failed", extra=keys)
 
 
 def _tell(run_id: str, sk: str) -> None:

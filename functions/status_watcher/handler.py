@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -20,9 +21,9 @@ from dropwell.aws.queues import Queue
 from dropwell.aws.tables import Table
 from dropwell.cromwell import Cromwell
 from dropwell.errors import BadEvent, TryAgain
-from dropwell.polling import poll, sweep
+from dropwell.polling import Polled, poll, sweep
 from dropwell.settings import StatusWatcherSettings
-from dropwell.tracking import Heard, HeardBlocked, Watch, track, track_blocked
+from dropwell.tracking import Heard, HeardBlocked, Tally, Watch, track, track_blocked
 
 logger = Logger()
 metrics = Metrics()
@@ -57,7 +58,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return context.get_remaining_time_in_millis() > _ONE_POLL_MS
 
     if "Records" not in event:
-        _count(sweep(watch(), now=now, time_left=time_left))
+        swept = sweep(watch(), now=now, time_left=time_left)
+        _count(
+            {
+                "posts_due": swept.posts_due,
+                "notices_due": swept.notices_due,
+                "polls_due": swept.polls_due,
+                "cromwell_away": int(swept.cromwell_away),
+            }
+            | _said(swept.polled)
+        )
         return {"batchItemFailures": []}
     sightings: list[Heard] = []
     blocked: list[HeardBlocked] = []
@@ -83,29 +93,60 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             unreadable.append(message_id)
     tally = track(sightings, watch(), now=now)
     queues = track_blocked(blocked, watch().table, now=now)
-    turned = _poll(polls, now, time_left)
+    polled = _poll(polls, now, time_left)
     _count(
         {
             "sightings_kept": tally.kept,
             "sightings_stale": tally.stale,
-            "sightings_unattributed": tally.unattributed,
+            "sightings_unattributed": len(tally.strays),
             "queues_blocked": queues.kept,
             "events_ignored": ignored,
             "events_unreadable": len(unreadable),
-            "runs_turned": turned,
         }
+        | _moved(tally)
+        | _said(polled)
     )
     failed = [*unreadable, *sorted(tally.failed_messages | queues.failed_messages)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _poll(run_ids: list[str], now: int, time_left: Callable[[], bool]) -> int:
+def _poll(run_ids: list[str], now: int, time_left: Callable[[], bool]) -> Polled:
     """Poll those that are due; what fails stays due, and the sweep asks again."""
     try:
         return poll(run_ids, watch(), now=now, time_left=time_left)
     except TryAgain as problem:
         logger.warning("not polled", reason=str(problem))
-        return 0
+        return Polled()
+
+
+def _moved(tally: Tally) -> dict[str, int]:
+    """Say which runs' jobs moved, and which jobs have no run; count what became of jobs."""
+    statuses: Counter[str] = Counter()
+    for run_id, moves in tally.moved.items():
+        told = {f"jobs_{status.lower()}": count for status, count in moves.items()}
+        logger.info("jobs moved", extra={"run_id": run_id, **told})
+        statuses.update(told)
+    for job_id in tally.strays:
+        logger.warning("job of no known call", extra={"job_id": job_id})
+    return dict(statuses)
+
+
+def _said(polled: Polled) -> dict[str, int]:
+    """Say what Cromwell's answers turned, and which runs are in need of a look; count it."""
+    ended: Counter[str] = Counter()
+    for run_id, state in polled.turned.items():
+        logger.info("run turned", extra={"run_id": run_id, "state": state.value})
+        ended[f"runs_{state.value.lower()}"] += state.terminal
+    for run_id in polled.silent:
+        logger.warning("run is silent", extra={"run_id": run_id})
+    for run_id, reason in polled.put_off.items():
+        logger.warning("run could not be asked about", extra={"run_id": run_id, "reason": reason})
+    counts = {
+        "runs_turned": len(polled.turned),
+        "runs_silent": len(polled.silent),
+        "runs_put_off": len(polled.put_off),
+    }
+    return counts | {name: count for name, count in ended.items() if count}
 
 
 def _count(counts: Mapping[str, int]) -> None:

@@ -106,6 +106,15 @@ class TestAReturnCode:
         assert card.endswith(f"/CallVariants.-1.1.{RUN_ID[:8]}.json")
         assert cloud.page(card)["tail"] == ["Error: no reads"]
 
+    def test_has_its_cause_logged_once_without_a_word_of_the_log(self, cloud, event, left, caplog):
+        cloud.running()
+        left("call-CallVariants", "CallVariants", "3\n", stderr="patient Doe\n")
+        cloud.router(event("rc_created"), event("rc_created"))
+        [line] = [record for record in caplog.records if record.message == "call failed"]
+        assert (line.run_id, line.call, line.cause) == (RUN_ID, str(CALLED), "TASK_ERROR")
+        assert len(line.signature) >= 8
+        assert "Doe" not in str([vars(record) for record in caplog.records])
+
     def test_is_counted_once_however_often_it_is_told(
         self, cloud, event, left, summaries, signatures
     ):

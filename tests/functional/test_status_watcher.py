@@ -89,6 +89,16 @@ class TestAJob:
         told = counted()
         assert (told["SightingsKept"], told["SightingsStale"]) == (1, 2)
 
+    def test_is_counted_by_what_became_of_it_and_its_run_is_named(
+        self, cloud, event, counted, caplog
+    ):
+        cloud.running()
+        cloud.watcher(event("batch_succeeded"), event("batch_failed"))
+        told = counted()
+        assert (told["JobsSucceeded"], told["JobsFailed"]) == (1, 1)
+        [line] = [record for record in caplog.records if record.message == "jobs moved"]
+        assert (line.run_id, line.jobs_succeeded, line.jobs_failed) == (RUN_ID, 1, 1)
+
     def test_only_moves_forward(self, cloud, event):
         cloud.running()
         for sample in ("batch_succeeded", "batch_running", "batch_runnable"):
@@ -502,6 +512,9 @@ class TestTheSweep:
             "NoticesDue": 0,
             "PollsDue": 1,
             "RunsTurned": 1,
+            "RunsComplete": 1,
+            "RunsSilent": 0,
+            "RunsPutOff": 0,
             "CromwellAway": 0,
         }
 
@@ -534,6 +547,24 @@ class TestTheSweep:
         cloud.sweep()
         assert counted()["CromwellAway"] == 1
         assert cloud.run().due_at == cloud.clock.now
+
+    def test_counts_a_run_in_which_nothing_moves(self, cloud, due, cromwell, counted, caplog):
+        cromwell.set_status(RUN_ID, "Running")
+        due(polls=120, started_at=cloud.clock.now - 7200)
+        cloud.sweep()
+        assert counted()["RunsSilent"] == 1
+        assert (caplog.records[0].message, caplog.records[0].run_id) == ("run is silent", RUN_ID)
+
+    def test_counts_no_run_as_silent_that_has_jobs_or_has_just_begun(
+        self, cloud, due, cromwell, event, counted
+    ):
+        cromwell.set_status(RUN_ID, "Running")
+        due(polls=120, started_at=cloud.clock.now - 7199)
+        cloud.sweep()
+        cloud.watcher(event("batch_running"))
+        cloud.clock.pass_by(600)
+        cloud.sweep()
+        assert counted()["RunsSilent"] == 0
 
     def test_sends_what_it_sends_as_the_doors_read_it(self, cloud, due, cromwell):
         """A swept notice reaches the router's first door, and is said."""

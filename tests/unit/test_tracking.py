@@ -53,7 +53,7 @@ def seen(number, status=JobStatus.RUNNING, **more):
 
 
 def ask(lab):
-    return poll([RUN_ID], lab.watch, now=lab.world.now)
+    return len(poll([RUN_ID], lab.watch, now=lab.world.now).turned)
 
 
 def read(lab):
@@ -159,7 +159,7 @@ class TestScripts:
         heard = self.untagged(lab, 1)
         lab.workflows.objects["scripts/1"] = {"v1": b"echo hello"}
         tally = track([heard], lab.watch, now=lab.world.now)
-        assert tally.unattributed == 1
+        assert len(tally.strays) == 1
 
 
 class TestAPollOfARunThatEndsJustThen:
@@ -225,7 +225,7 @@ class TestARunPastUs:
 class TestAPoll:
     def test_of_no_run_asks_nothing(self, lab):
         lab.cromwell.away = True
-        assert poll([], lab.watch, now=lab.world.now) == 0
+        assert not poll([], lab.watch, now=lab.world.now).turned
         assert ask(lab) == 0
 
     def test_tells_of_an_end_that_cromwell_cannot_explain(self, lab, due):
@@ -289,7 +289,7 @@ class TestAPoll:
             lab.cromwell.seen_from[f"r{number}"], lab.cromwell.now_is[f"r{number}"] = 0, "Running"
         times = iter([True, True, False])
         told = sweep(lab.watch, now=now, time_left=lambda: next(times))
-        assert told["runs_turned"] == 2
+        assert list(told.polled.turned) == ["r0", "r1"]
         assert lab.table.due(Due.POLL, now, 9) == [("r2", "RUN")]
 
     def test_is_asked_for_sooner_by_no_older_wish(self, lab, due):
@@ -330,7 +330,7 @@ def test_a_sweep_takes_no_more_than_it_is_told(lab):
             Run(run_id=f"r{number}", project="p", name="n").due(Due.SUBMIT, number),
         )
     told = sweep(lab.watch, now=lab.world.now, most=2)
-    assert told["posts_due"] == 2
+    assert told.posts_due == 2
     assert [d.message for d in lab.world.pending] == [{"submit": "r0"}, {"submit": "r1"}]
 
 
@@ -370,7 +370,9 @@ def test_a_run_that_cannot_be_asked_about_holds_up_no_other():
         return {}
 
     lab.cromwell.outputs = outputs
-    assert poll([first, second], lab.watch, now=lab.world.now) == 1
+    polled = poll([first, second], lab.watch, now=lab.world.now)
+    assert polled.turned == {second: State.COMPLETE}
+    assert polled.put_off == {first: "CromwellAway: the answer came too slowly"}
     assert lab.run(runs[1]).state is State.COMPLETE
     put_off = lab.run(runs[0])
     assert not put_off.state.terminal

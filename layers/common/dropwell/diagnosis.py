@@ -9,7 +9,7 @@ does not matter which came when.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
@@ -68,7 +68,17 @@ class Found(StrEnum):
     NOTHING = "nothing"
 
 
-def diagnose_return_code(place: CallPlace, bench: Bench, *, now: int) -> Found:
+Judged = Callable[[CallSummary], None]
+"""Hears of each failed call whose cause is news."""
+
+
+def _nobody(summary: CallSummary) -> None:
+    pass
+
+
+def diagnose_return_code(
+    place: CallPlace, bench: Bench, *, now: int, judged: Judged = _nobody
+) -> Found:
     """Look at a call whose return code has appeared.
 
     A task can write what it likes into its rc file: it is evidence, and turns no
@@ -82,6 +92,8 @@ def diagnose_return_code(place: CallPlace, bench: Bench, *, now: int) -> Found:
         What to work with.
     now : int
         Seconds since 1970.
+    judged : callable
+        See `Judged`.
     """
     try:
         return_code = _return_code(place, bench)
@@ -95,11 +107,13 @@ def diagnose_return_code(place: CallPlace, bench: Bench, *, now: int) -> Found:
         return Found.SUCCESS
     evidence = _with_tails(Evidence(return_code=return_code, rc_present=True), place, bench)
     summary = _summary(place.run_id, place.call_id, evidence, place)
-    _keep(place.run_id, [summary], bench, now=now, workflow=place.run_name)
+    _keep(place.run_id, [summary], bench, now=now, workflow=place.run_name, judged=judged)
     return Found.FAILURE
 
 
-def diagnose_jobs(run_id: str, job_ids: Sequence[str], bench: Bench, *, now: int) -> int:
+def diagnose_jobs(
+    run_id: str, job_ids: Sequence[str], bench: Bench, *, now: int, judged: Judged = _nobody
+) -> int:
     """Look at jobs that Batch says failed, those without an rc file above all.
 
     Returns
@@ -118,7 +132,7 @@ def diagnose_jobs(run_id: str, job_ids: Sequence[str], bench: Bench, *, now: int
         workflow = workflow or (place.run_name if place else "")
         summaries.append(_summary_of_job(run_id, CallId.parse(item["call"]), seen, place, bench))
     if summaries:
-        _keep(run_id, summaries, bench, now=now, workflow=workflow)
+        _keep(run_id, summaries, bench, now=now, workflow=workflow, judged=judged)
     return len(summaries)
 
 
@@ -231,7 +245,13 @@ def signature_key(run_id: str, signature: str) -> tuple[str, str]:
 
 
 def _keep(
-    run_id: str, summaries: Iterable[CallSummary], bench: Bench, *, now: int, workflow: str
+    run_id: str,
+    summaries: Iterable[CallSummary],
+    bench: Bench,
+    *,
+    now: int,
+    workflow: str,
+    judged: Judged,
 ) -> None:
     """Write summaries, and move the counts of their signatures in the same transaction."""
     wanted = {summary.call_id: summary for summary in summaries}
@@ -249,6 +269,9 @@ def _keep(
             bench.table.write(*_writes(run_id, news, known, signatures))
         except Superseded:
             continue
+        for before, after in news:
+            if before is None or before.cause is not after.cause:
+                judged(after)
         return
     raise TryAgain(f"the failures of run {run_id} are written by many at once")
 

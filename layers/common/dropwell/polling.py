@@ -6,7 +6,7 @@ the notice that tells of it, once everything the run leaves behind is saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from dropwell.notices import Kind
 from dropwell.ports import FailedCall, Table
 from dropwell.records import COUNTS, JOB, live_jobs
 from dropwell.reports import failed_calls_page, outputs_page, status_page
-from dropwell.runs import SELDOM, Due, Run, State, heard, next_poll
+from dropwell.runs import SELDOM, Due, Run, State, heard, next_poll, silent
 from dropwell.submission import pass_on_abort
 from dropwell.tracking import DOUBT_EVERY, Heard, Watch, track
 
@@ -38,9 +38,28 @@ def _always() -> bool:
     return True
 
 
+@dataclass(slots=True)
+class Polled:
+    """What came of asking Cromwell how runs are.
+
+    Parameters
+    ----------
+    turned : dict
+        The runs that changed, and to what state.
+    silent : list of str
+        Those that run, says Cromwell, and of which nothing has moved for long (`runs.silent`).
+    put_off : dict
+        Those that could not be asked about now, and why.
+    """
+
+    turned: dict[str, State] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
+    put_off: dict[str, str] = field(default_factory=dict)
+
+
 def poll(
     run_ids: Sequence[str], watch: Watch, *, now: int, time_left: Callable[[], bool] = _always
-) -> int:
+) -> Polled:
     """Ask Cromwell how runs are, and turn those whose answer is news.
 
     Parameters
@@ -54,11 +73,6 @@ def poll(
     time_left : callable
         Whether there is time to ask about one more run; the others stay due.
 
-    Returns
-    -------
-    int
-        How many runs changed.
-
     Raises
     ------
     CromwellAway
@@ -69,18 +83,19 @@ def poll(
         for run in ledger.load_many(watch.table, run_ids).values()
         if run.due_kind is Due.POLL and run.due_at <= now
     ]
+    polled = Polled()
     if not runs:
-        return 0
+        return polled
     statuses = watch.cromwell.statuses([run.run_id for run in runs])
-    turned = 0
     for run in runs:
         if not time_left():
             break
         try:
-            turned += _poll_one(run, statuses.get(run.run_id), watch, now)
-        except DropwellError:
+            _poll_one(run, statuses.get(run.run_id), watch, now, polled)
+        except DropwellError as problem:
+            polled.put_off[run.run_id] = f"{type(problem).__name__}: {problem}"
             _put_off(run, watch.table, now)
-    return turned
+    return polled
 
 
 def _put_off(run: Run, table: Table, now: int) -> None:
@@ -95,23 +110,23 @@ def _put_off(run: Run, table: Table, now: int) -> None:
     ledger.change(table, run, later)
 
 
-def _poll_one(run: Run, status: str | None, watch: Watch, now: int) -> bool:
+def _poll_one(run: Run, status: str | None, watch: Watch, now: int, polled: Polled) -> None:
     if status is None:
         try:
             status = watch.cromwell.status(run.run_id)
         except UnknownRun:
-            return _unseen(run, watch, now)
+            return _unseen(run, watch, now, polled)
     turned = heard(run, status, now)
     if turned and turned.state.terminal:
-        return _end(run, status, watch, now)
+        return _end(run, status, watch, now, polled)
     if run.abort_at and status != "Aborting":
         pass_on_abort(run, watch.cromwell)
     if run.suspect and not run.failing_at and run.doubted_at + DOUBT_EVERY <= now:
         run = _doubt(run, watch, now)
-    return _stay(run, status, watch, now)
+    return _stay(run, status, watch, now, polled)
 
 
-def _stay(run: Run, status: str, watch: Watch, now: int) -> bool:
+def _stay(run: Run, status: str, watch: Watch, now: int, polled: Polled) -> None:
     """Record that a run goes on, and when to ask again."""
     live = live_jobs(watch.table.get((run.run_id, COUNTS)) or {})
     wait = SELDOM if live > 0 and not run.suspect and not run.abort_at else next_poll(run.polls)
@@ -126,16 +141,18 @@ def _stay(run: Run, status: str, watch: Watch, now: int) -> bool:
     run, _ = ledger.change(watch.table, run, stayed)
     if wait <= next_poll(99):
         watch.wakeups.send({"poll": run.run_id}, delay=wait)
+    if silent(run, live, now):
+        polled.silent.append(run.run_id)
     if run.state is not before:
+        polled.turned[run.run_id] = run.state
         watch.inbox.put(run.folder + "status.json", status_page(run))
-    return run.state is not before
 
 
-def _unseen(run: Run, watch: Watch, now: int) -> bool:
+def _unseen(run: Run, watch: Watch, now: int, polled: Polled) -> None:
     """Record that Cromwell does not know a run: not yet, or not any more."""
     in_time = now < run.submitted_at + watch.visible_after
     if not in_time and run.unseen + 1 >= _LOST_AFTER:
-        return _lost(run, watch, now)
+        return _lost(run, watch, now, polled)
 
     def unseen(known: Run) -> Run | None:
         if known.state.terminal:
@@ -145,10 +162,9 @@ def _unseen(run: Run, watch: Watch, now: int) -> bool:
 
     ledger.change(watch.table, run, unseen)
     watch.wakeups.send({"poll": run.run_id}, delay=_UNSEEN_AGAIN)
-    return False
 
 
-def _lost(run: Run, watch: Watch, now: int) -> bool:
+def _lost(run: Run, watch: Watch, now: int, polled: Polled) -> None:
     def lost(known: Run) -> Run | None:
         if known.state.terminal:
             return None
@@ -159,8 +175,9 @@ def _lost(run: Run, watch: Watch, now: int) -> bool:
     # Of a run that another Cromwell has, which shares the queue, nobody need hear.
     notice = Kind.ENDED if run.ours else ""
     run, changed = ledger.change(watch.table, run, lost, notice=notice, now=now)
+    if changed:
+        polled.turned[run.run_id] = run.state
     watch.inbox.put(run.folder + "status.json", status_page(run))
-    return changed
 
 
 def _doubt(run: Run, watch: Watch, now: int) -> Run:
@@ -189,7 +206,7 @@ def _doubt(run: Run, watch: Watch, now: int) -> Run:
     return ledger.change(watch.table, run, doubted, notice=notice, now=now)[0]
 
 
-def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
+def _end(run: Run, status: str, watch: Watch, now: int, polled: Polled) -> None:
     """Save what a run leaves behind, then turn its state together with its notice.
 
     Cromwell may need longer to tell than there is time, again and again. So each
@@ -203,7 +220,7 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
 
     run, mine = ledger.change(watch.table, run, begun)
     if not mine:
-        return False
+        return
     ended = heard(run, status, now)
     left = _save(run, ended.state if ended else run.state, watch)
 
@@ -217,9 +234,10 @@ def _end(run: Run, status: str, watch: Watch, now: int) -> bool:
         ).due(None)
 
     run, changed = ledger.change(watch.table, run, turned, notice=Kind.ENDED, now=now)
+    if changed:
+        polled.turned[run.run_id] = run.state
     watch.inbox.put(run.folder + "status.json", status_page(run))
     _hear_out(run, left.calls, watch, now)
-    return changed
 
 
 @dataclass(slots=True)
@@ -301,9 +319,30 @@ def _short(messages: Iterable[str]) -> tuple[str, ...]:
 # The sweep
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep found due, and what came of its polls.
+
+    Parameters
+    ----------
+    posts_due, notices_due, polls_due : int
+        How many of each kind.
+    cromwell_away : bool
+        Whether Cromwell did not answer.
+    polled : Polled
+        Empty where it did not.
+    """
+
+    posts_due: int
+    notices_due: int
+    polls_due: int
+    cromwell_away: bool
+    polled: Polled
+
+
 def sweep(
     watch: Watch, *, now: int, most: int = 500, time_left: Callable[[], bool] = _always
-) -> Mapping[str, int]:
+) -> Swept:
     """Find what is due and nobody told us of: polls, posts, notices.
 
     Parameters
@@ -316,11 +355,6 @@ def sweep(
         How many of each kind to take in one pass.
     time_left : callable
         See `poll`.
-
-    Returns
-    -------
-    mapping
-        How many of each kind were due, and how many runs changed.
     """
     submits = watch.table.due(Due.SUBMIT, now, most)
     notices = watch.table.due(Due.NOTICE, now, min(most, 60 * _NOTICES_A_SECOND))
@@ -332,14 +366,15 @@ def sweep(
             *({"notice": {"run_id": run_id, "sk": sk}} for run_id, sk in chunk),
             delay=start // _NOTICES_A_SECOND,
         )
+    away, polled = False, Polled()
     try:
-        turned = poll([run_id for run_id, _ in polls], watch, now=now, time_left=time_left)
+        polled = poll([run_id for run_id, _ in polls], watch, now=now, time_left=time_left)
     except CromwellAway:
-        turned = -1
-    return {
-        "posts_due": len(submits),
-        "notices_due": len(notices),
-        "polls_due": len(polls),
-        "runs_turned": max(turned, 0),
-        "cromwell_away": int(turned < 0),
-    }
+        away = True
+    return Swept(
+        posts_due=len(submits),
+        notices_due=len(notices),
+        polls_due=len(polls),
+        cromwell_away=away,
+        polled=polled,
+    )

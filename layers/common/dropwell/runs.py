@@ -215,6 +215,37 @@ def _started(run: Run, state: State, now: int) -> int:
 _SOON = (5, 10, 20, 40, 60)
 SELDOM = 600
 
+SILENT_AFTER = 7200
+"""Seconds without a job after which a run that runs is silent; what Cromwell does by itself
+at a run's end, such as copying its outputs, seldom takes as long."""
+
+
+def silent(run: Run, live: int, now: int) -> bool:
+    """Say whether nothing moves in a run that Cromwell says is running.
+
+    While it has no job with Batch, a run is polled each minute, and its count of
+    polls begins anew when a job ends. So the count tells, without another read,
+    for how long there was none: Cromwell hangs on the run, or Batch's events do
+    not reach us.
+
+    Parameters
+    ----------
+    run : Run
+        As it is on record.
+    live : int
+        Its jobs that have not ended.
+    now : int
+        Seconds since 1970.
+
+    Examples
+    --------
+    >>> run = Run(run_id="r", project="p", name="n", state=State.RUNNING, started_at=60, polls=125)
+    >>> silent(run, 0, 7260), silent(run, 1, 7260), silent(replace(run, polls=5), 0, 7260)
+    (True, False, False)
+    """
+    long = run.polls * _SOON[-1] >= SILENT_AFTER and now - run.started_at >= SILENT_AFTER
+    return run.state is State.RUNNING and live <= 0 and long
+
 
 def next_poll(polls: int) -> int:
     """Return in how many seconds to ask Cromwell again: soon at first, then each minute.

@@ -8,6 +8,7 @@ here makes a run due.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -92,11 +93,24 @@ class Watch:
 
 @dataclass(slots=True)
 class Tally:
-    """What a batch of sightings came to; the dull outcomes are counted too."""
+    """What a batch of sightings came to; the dull outcomes are counted too.
+
+    Parameters
+    ----------
+    kept, stale : int
+        What was later than what was known, and what was not.
+    strays : list of str
+        The jobs whose call is not known.
+    moved : dict
+        For each run, how many of its jobs came to which status.
+    failed_messages : set of str
+        Those that are to be delivered again.
+    """
 
     kept: int = 0
     stale: int = 0
-    unattributed: int = 0
+    strays: list[str] = field(default_factory=list)
+    moved: dict[str, Counter[JobStatus]] = field(default_factory=dict)
     failed_messages: set[str] = field(default_factory=set)
 
 
@@ -169,11 +183,6 @@ def track(batch: Sequence[Heard], watch: Watch, *, now: int) -> Tally:
         What to work with.
     now : int
         Seconds since 1970.
-
-    Returns
-    -------
-    Tally
-        ``failed_messages`` names those that are to be delivered again.
     """
     tally = Tally()
     runs: dict[str, list[_Placed]] = {}
@@ -219,7 +228,8 @@ def _placed(batch: Sequence[Heard], watch: Watch, tally: Tally) -> Iterator[_Pla
         placed = None
         if known:
             placed = _by_tags(one, known.tags) or _by_script(one, known, watch)
-        tally.unattributed += placed is None
+        if placed is None:
+            tally.strays.append(one.sighting.job_id)
         yield placed or _Placed(one, UNATTRIBUTED, "", None)
 
 
@@ -270,6 +280,8 @@ def _track_jobs(
     every = list(latest.values())
     for start in range(0, len(every), JOBS_A_TRANSACTION):
         news += _keep_later(run_id, every[start : start + JOBS_A_TRANSACTION], known, table)
+    if news and run_id != UNATTRIBUTED:
+        tally.moved[run_id] = Counter(placed.heard.sighting.status for placed in news)
     tally.kept += len(news)
     tally.stale += len(group) - len(news)
 
