@@ -12,6 +12,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 """Where the tree begins: ``/``, or a folder in which it is tried."""
 
+_TIMEOUT_S = 20.0
+"""Of one call; the proxy's start waits for a few of them, three minutes at most."""
+
 ETC = ROOT / "etc/dropwell"
 
 
@@ -42,7 +45,7 @@ def aws(*words: str) -> str:
     command = ["aws", *words, "--output", "text"]
     try:
         told = subprocess.run(
-            command, env=env, capture_output=True, text=True, check=False, timeout=60
+            command, env=env, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
         )
     except (FileNotFoundError, subprocess.TimeoutExpired) as problem:
         raise Unavailable(str(problem)) from problem
