@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from dropwell.aws import events
 from dropwell.aws.batch import Jobs
 from dropwell.aws.buckets import Bucket
+from dropwell.aws.kept import parameter, secret
 from dropwell.aws.queues import Queue
 from dropwell.aws.tables import Table
 from dropwell.cromwell import Cromwell
@@ -40,13 +41,23 @@ def watch() -> Watch:
         table=Table(boto3.client("dynamodb"), settings.table_name, keep=settings.retention_seconds),
         inbox=Bucket(s3, settings.inbox_bucket),
         scripts=Bucket(s3, settings.script_bucket),
-        cromwell=Cromwell(settings.cromwell_url),
+        cromwell=Cromwell(
+            settings.cromwell_url,
+            token=secret("the token", settings.cromwell_token_secret_arn),
+            certificates=parameter("the certificate", settings.cromwell_certificate_parameter),
+            when_shut_out=_shut_out,
+        ),
         jobs=Jobs(boto3.client("batch")),
         wakeups=Queue(sqs, settings.sighting_queue_url),
         diagnoses=Queue(sqs, settings.diagnosis_queue_url),
         drops=Queue(sqs, settings.drop_queue_url),
         visible_after=settings.visibility_seconds,
     )
+
+
+def _shut_out(why: str) -> None:
+    logger.error("not let in by Cromwell", reason=why)
+    metrics.add_metric(name="CromwellShutUsOut", unit=MetricUnit.Count, value=1)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -24,6 +24,7 @@ from dropwell import ledger, wdl
 from dropwell.archives import DEFAULT_LIMITS
 from dropwell.aws import events
 from dropwell.aws.buckets import Bucket
+from dropwell.aws.kept import parameter, secret
 from dropwell.aws.tables import Table
 from dropwell.control import act
 from dropwell.cromwell import Cromwell
@@ -45,7 +46,12 @@ def desk() -> Desk:
         table=Table(boto3.client("dynamodb"), settings.table_name, keep=settings.retention_seconds),
         inbox=Bucket(s3, settings.inbox_bucket),
         workflows=Bucket(s3, settings.workflow_bucket),
-        cromwell=Cromwell(settings.cromwell_url),
+        cromwell=Cromwell(
+            settings.cromwell_url,
+            token=secret("the token", settings.cromwell_token_secret_arn),
+            certificates=parameter("the certificate", settings.cromwell_certificate_parameter),
+            when_shut_out=_shut_out,
+        ),
         check=partial(wdl.check, import_hosts=settings.allowed_import_hosts),
         rules=Rules(
             limits=replace(DEFAULT_LIMITS, closure=settings.submission_limit_bytes),
@@ -56,6 +62,11 @@ def desk() -> Desk:
         ),
         lease=settings.lease_seconds,
     )
+
+
+def _shut_out(why: str) -> None:
+    logger.error("not let in by Cromwell", reason=why)
+    metrics.add_metric(name="CromwellShutUsOut", unit=MetricUnit.Count, value=1)
 
 
 @logger.inject_lambda_context(clear_state=True)

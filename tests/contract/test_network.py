@@ -112,7 +112,12 @@ def services(role, template):
 
 class TestInterfaceEndpoints:
     def test_reach_every_service_that_a_function_in_the_vpc_may_use(self):
-        functions = pipeline(CromwellUrl="http://c", BucketKeyArns="arn:key")
+        functions = pipeline(
+            CromwellUrl="https://c",
+            BucketKeyArns="arn:key",
+            CromwellCertificateParameter="/c",
+            CromwellTokenSecretArn="arn:secret",
+        )
         named = {
             endpoint["ServiceName"].removeprefix("com.amazonaws.eu-west-1.")
             for endpoint in network().of_type("AWS::EC2::VPCEndpoint").values()

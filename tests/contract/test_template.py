@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tests.transformed import ROOT, template
 EVENTS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("*.json")}
 WORKFLOWS = "dropwell-workflows-123456789012"
 QUEUE = "arn:aws:batch:eu-west-1:123456789012:job-queue/dropwell-spot"
+SECRETS = "arn:aws:secretsmanager:eu-west-1:123456789012:secret"
+KEYS = "arn:aws:kms:eu-west-1:123456789012"
 STACK = template(CromwellUrl="http://cromwell", WorkflowBucketName=WORKFLOWS)
 
 FUNCTIONS = {
@@ -297,6 +300,37 @@ class TestRights:
         assert rights("LogRouterRole", inside) == rights("LogRouterRole", outside)
         assert "VpcConfig" not in inside.properties("LogRouterFunction")
 
+    def test_open_cromwells_door_with_exactly_what_is_named_where_cromwell_is_called(self):
+        token, key = f"{SECRETS}:token-AbCdEf", "arn:aws:kms:eu-west-1:123456789012:key/a"
+        pin = {"CromwellCertificateParameter": "/gwfcore/one/cromwell/certificate"}
+        read = {
+            ("ssm:GetParameter",): {
+                "arn:aws:ssm:eu-west-1:123456789012:parameter/gwfcore/one/cromwell/certificate"
+            }
+        }
+        ask = {("secretsmanager:GetSecretValue",): {token}}
+        for parameters, expected in (
+            (pin, read),
+            ({"CromwellTokenSecretArn": token}, ask),
+            ({"CromwellTokenKeyArn": key}, {}),
+            (
+                {**pin, "CromwellTokenSecretArn": token, "CromwellTokenKeyArn": key},
+                {**read, **ask, ("kms:Decrypt",): {key}},
+            ),
+        ):
+            opened = template(CromwellUrl="https://c", **parameters)
+            for role in RIGHTS:
+                more = {k: v for k, v in rights(role, opened).items() if k not in rights(role)}
+                assert more == ({} if role == "LogRouterRole" else expected)
+
+    def test_use_a_tokens_key_for_that_token_alone(self):
+        token, key = f"{SECRETS}:token-AbCdEf", "arn:aws:kms:eu-west-1:123456789012:key/a"
+        opened = template(
+            CromwellUrl="https://c", CromwellTokenSecretArn=token, CromwellTokenKeyArn=key
+        )
+        [decrypt] = [s for s in opened.statements("SubmitterRole") if s["Resource"] == key]
+        assert decrypt["Condition"] == {"StringEquals": {"kms:EncryptionContext:SecretARN": token}}
+
     def test_use_the_keys_of_buckets_that_have_their_own(self):
         keys = {"arn:aws:kms:eu-west-1:1:key/a", "arn:aws:kms:eu-west-1:1:key/b"}
         keyed = template(CromwellUrl="http://c", BucketKeyArns=",".join(sorted(keys)))
@@ -317,6 +351,43 @@ class TestRights:
     def test_belong_to_one_function_each(self, function):
         role = function.removesuffix("Function") + "Role"
         assert STACK.properties(function)["Role"] == f"{role}.Arn"
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        ("parameters", "said"),
+        [
+            ({"SubnetIds": "subnet-1"}, "SubnetIds needs SecurityGroupIds"),
+            ({"CromwellTokenKeyArn": "arn"}, "CromwellTokenKeyArn is the key of"),
+        ],
+    )
+    def test_is_half_of_what_belongs_together(self, parameters, said):
+        [refusal] = template(CromwellUrl="https://c", **parameters).refusals()
+        assert refusal.startswith(said)
+
+    @pytest.mark.parametrize(
+        ("parameter", "good", "bad"),
+        [
+            (
+                "CromwellCertificateParameter",
+                ["", "/a", "/gwfcore/one/c"],
+                ["a", "/", "/a*", "/a/"],
+            ),
+            (
+                "CromwellTokenSecretArn",
+                ["", f"{SECRETS}:token-AbCdEf"],
+                ["token", f"{SECRETS}:*", f"{SECRETS}:t\n"],
+            ),
+            (
+                "CromwellTokenKeyArn",
+                ["", f"{KEYS}:key/a"],
+                ["a", f"{KEYS}:alias/a", f"{KEYS}:key/*"],
+            ),
+        ],
+    )
+    def test_is_a_name_that_would_open_more_than_one_thing(self, parameter, good, bad):
+        pattern = STACK.document["Parameters"][parameter]["AllowedPattern"]
+        assert [text for text in [*good, *bad] if re.fullmatch(pattern, text)] == good
 
 
 QUEUES = STACK.of_type("AWS::SQS::Queue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -90,9 +91,13 @@ class CromwellStub:
         metadata had not been summarised yet: 404, or left out of a query.
     failed_jobs : bool
         Whether it has the route ``/metadata/failed-jobs``.
+    tls : SSLContext, optional
+        What it shows who it is with; it then speaks https only.
 
     Attributes
     ----------
+    token : str or None
+        What its proxy asks for.
     mode : Mode
         How it behaves from now on.
     plan : deque of Mode
@@ -106,9 +111,16 @@ class CromwellStub:
     """
 
     def __init__(
-        self, *, version: str = "92", hidden_reads: int = 0, failed_jobs: bool = True
+        self,
+        *,
+        version: str = "92",
+        hidden_reads: int = 0,
+        failed_jobs: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.version = version
+        self.token: str | None = None
+        self._tls = tls
         self.hidden_reads = hidden_reads
         self.has_failed_jobs = failed_jobs
         self.plan: deque[Mode] = deque()
@@ -125,7 +137,8 @@ class CromwellStub:
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._port.getsockname()[1]}"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._port.getsockname()[1]}"
 
     def __enter__(self) -> CromwellStub:
         self._start()
@@ -201,6 +214,10 @@ class CromwellStub:
     def _start(self) -> None:
         port = self._port.getsockname()[1]
         server = _Server(("127.0.0.1", port), _handler_for(self))
+        if self._tls:  # each request's own thread shakes hands
+            server.socket = self._tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         ).start()
@@ -266,6 +283,8 @@ def _handler_for(stub: CromwellStub) -> type[BaseHTTPRequestHandler]:
                 request = Request(self.command, self.path, dict(self.headers), body)
                 stub.requests.append(request)
                 mode = stub.plan.popleft() if stub.plan else stub.mode
+                if stub.token and self.headers["Authorization"] != f"Bearer {stub.token}":
+                    mode = Mode.LOCKED
                 if fault := _FAULTS.get(mode):
                     reply = fault()
                 elif mode is Mode.RESET:

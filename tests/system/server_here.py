@@ -25,6 +25,7 @@ import urllib3
 
 from dropwell.cromwell import Cromwell
 from server.render import render, write
+from tests.stubs.door import Kept
 from tests.stubs.server import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
@@ -252,12 +253,12 @@ class ServerHere:
         """Return what trusts the published certificates and no other."""
         return ssl.create_default_context(cadata=self.published)
 
-    def client(self, token: str = TOKEN, url: str = "", **more: Any) -> Cromwell:
+    def client(self, url: str = "") -> Cromwell:
+        """Return a client such as the functions have, that reads where the server publishes."""
         return Cromwell(
             url or self.url,
-            headers={"Authorization": f"Bearer {token}"},
-            ssl_context=self.trust(),
-            **more,
+            token=Kept(lambda: self.secret("token_secret")),
+            certificates=Kept(lambda: self.published),
         )
 
     def ask(

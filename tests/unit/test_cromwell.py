@@ -6,7 +6,6 @@ import io
 import json
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -310,7 +309,7 @@ class TestCromwellAway:
     def test_no_tls_where_tls_was_asked_for(self, stub):
         secure = stub.url.replace("http:", "https:")
         with pytest.raises(CromwellAway, match="secure connection to Cromwell failed"):
-            Cromwell(secure, ssl_context=ssl.create_default_context()).status(RUN)
+            Cromwell(secure).status(RUN)
 
     def test_it_comes_back(self, cromwell, stub):
         stub.mode = Mode.DOWN
@@ -413,11 +412,10 @@ class TestAsking:
         with pytest.raises(CromwellAway, match="answered 415: nothing more"):
             cromwell.status(RUN)
 
-    def test_headers_go_with_every_request_and_connections_are_not_kept(self, stub):
-        cromwell = Cromwell(stub.url + "/", headers={"Authorization": "Bearer t"})
+    def test_no_connection_is_kept(self, stub):
+        cromwell = Cromwell(stub.url + "/")
         cromwell.submit(submission())
         cromwell.version()
-        assert [sent.headers["Authorization"] for sent in stub.requests] == ["Bearer t"] * 2
         assert [sent.headers["Connection"] for sent in stub.requests] == ["close"] * 2
 
     def test_one_client_serves_many_threads(self, cromwell, stub):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from ssl import SSLContext
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -31,7 +32,9 @@ from dropwell.errors import (
     CromwellAway,
     DropwellError,
     Final,
+    NotLetIn,
     Refused,
+    TryAgain,
     UnclearRefusal,
     UnknownRun,
 )
@@ -51,6 +54,9 @@ _MOST_MESSAGES = 50
 _ARRAY_MESSAGE = "To submit more than one workflow at a time, use the batch endpoint."
 _UNKNOWN_FIELD = "Unexpected body part name: requestedWorkflowId"
 _TOO_MANY_ROWS = "cannot be served because row count"  # services/metadata/package.scala
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
+_WRONG_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
+_WRONG_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
 _TITLE = re.compile(r"<title>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 
 Json = Any
@@ -105,6 +111,28 @@ def require(version: str, *features: Feature) -> None:
             )
 
 
+class Kept(Protocol):
+    """A text that is kept elsewhere and may change there while we run."""
+
+    def read(self, *, afresh: bool = False) -> str:
+        """Return the text as it was last read, or read it once more.
+
+        Raises
+        ------
+        TryAgain
+            It cannot be read, and why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What opens Cromwell's door, `None` where none was set."""
+
+    token: str | None = field(default=None, repr=False)
+    certificates: str | None = None
+
+
 class Cromwell:
     """A Cromwell server.
 
@@ -118,18 +146,22 @@ class Cromwell:
         Where it listens, without ``/api``: ``https://cromwell.internal:8443``.
     connect_timeout, read_timeout : float
         Seconds; the latter also bounds the reading of a whole answer.
-    headers : mapping, optional
-        Sent with every request, such as ``Authorization``.
-    ssl_context : SSLContext, optional
-        What to trust, where `url` is https.
-    fingerprint : str, optional
-        Of the one certificate to accept, in hexadecimal.
+    token : Kept, optional
+        The bearer token that the proxy before Cromwell asks for.
+    certificates : Kept, optional
+        The only certificates to trust, in PEM form one after another, so that the
+        next may stand beside the one in use. Without, whom the machine trusts.
+    when_shut_out : callable, optional
+        Told why, each time that `NotLetIn` is raised: it is the operator who has to act.
 
     Raises
     ------
     CromwellAway
         Any method: refused, timed out, 5xx, or an answer that is not Cromwell's.
         Whether Cromwell acted is then unknown.
+    NotLetIn
+        Any method: the token is refused, or the certificate is none that is to be
+        trusted, even after both were read afresh. Cromwell saw nothing.
     Final
         Any read: the answer is larger than Cromwell will serve or we will read.
     """
@@ -140,21 +172,16 @@ class Cromwell:
         *,
         connect_timeout: float = CONNECT_SECONDS,
         read_timeout: float = READ_SECONDS,
-        headers: Mapping[str, str] | None = None,
-        ssl_context: SSLContext | None = None,
-        fingerprint: str | None = None,
+        token: Kept | None = None,
+        certificates: Kept | None = None,
+        when_shut_out: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._url = url.rstrip("/")
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._headers = {
-            "Accept": "application/json",
-            "User-Agent": "dropwell",
-            **(headers or {}),
-            "Connection": "close",
-        }
-        self._ssl_context = ssl_context
-        self._fingerprint = fingerprint
+        self._token = token
+        self._certificates = certificates
+        self._when_shut_out = when_shut_out
 
     def submit(self, submission: Submission) -> str:
         """Start a run, and return Cromwell's status of it: ``Submitted`` or ``On Hold``.
@@ -362,27 +389,123 @@ class Cromwell:
         cap: int = _SMALL,
         read_timeout: float | None = None,
     ) -> _Answer:
-        seconds = self._read_timeout if read_timeout is None else read_timeout
-        with self._connections() as connections:
-            try:
-                response = connections.request(
-                    method,
-                    f"{self._url}{path}",
-                    body=body,
-                    headers={**self._headers, **(headers or {})},
-                    timeout=urllib3.Timeout(connect=self._connect_timeout, read=seconds),
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                )
-            except HTTPError as error:
-                raise _away(error, seconds) from error
-            return _answer(response, cap, seconds)
+        """Ask once; once more only if token or certificates have changed since they were read.
 
-    def _connections(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(
-            ssl_context=self._ssl_context, assert_fingerprint=self._fingerprint
+        What did not let us in had not passed anything on to Cromwell, so that a
+        submission too may be sent once more.
+        """
+        request = _Request(
+            method,
+            f"{self._url}{path}",
+            body,
+            headers or {},
+            self._connect_timeout,
+            self._read_timeout if read_timeout is None else read_timeout,
         )
+        try:
+            keys = self._keys()
+            try:
+                return _sent(request, keys, cap)
+            except NotLetIn:
+                changed = self._keys(afresh=True)
+                if changed == keys:
+                    raise
+            return _sent(request, changed, cap)
+        except NotLetIn as shut:
+            self._when_shut_out(str(shut))
+            raise
+
+    def _keys(self, *, afresh: bool = False) -> _Keys:
+        if not (self._token or self._certificates):
+            return _Keys()
+        if not self._url.startswith("https://"):
+            raise NotLetIn(
+                "Cromwell's address is not https, but its token or certificate is set: nothing"
+                " is sent in the clear. The operator should give CromwellUrl with https, or"
+                " leave both settings empty."
+            )
+        try:
+            return _Keys(
+                token=self._token.read(afresh=afresh).strip() if self._token else None,
+                certificates=self._certificates.read(afresh=afresh) if self._certificates else None,
+            )
+        except TryAgain as problem:
+            raise NotLetIn(f"What opens Cromwell's door is missing: {problem}") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    connect_seconds: float
+    seconds: float
+
+
+def _sent(request: _Request, keys: _Keys, cap: int) -> _Answer:
+    """Send a request over a connection of its own, and return what was answered."""
+    trusted = None if keys.certificates is None else _trusting(keys.certificates)
+    own = {"Accept": "application/json", "User-Agent": "dropwell", "Connection": "close"}
+    with urllib3.PoolManager(ssl_context=trusted) as connections:
+        try:
+            response = connections.request(
+                request.method,
+                request.url,
+                body=request.body,
+                headers={**own, **_authorization(keys.token), **request.headers},
+                timeout=urllib3.Timeout(connect=request.connect_seconds, read=request.seconds),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except HTTPError as error:
+            raise _away(error, request.seconds, pinned=bool(trusted)) from error
+        answer = _answer(response, cap, request.seconds)
+    if answer.status in (401, 403, 407) and (answer.status != 403 or answer.message is None):
+        raise _shut(answer, keys)
+    return answer
+
+
+def _shut(answer: _Answer, keys: _Keys) -> NotLetIn:
+    if answer.status == 401 and keys.token is not None:
+        return NotLetIn(
+            "Cromwell's door refuses our token (401), also as its secret holds it now. The"
+            " operator should see that CromwellTokenSecretArn is the secret that the server"
+            " reads; the server takes a changed one within a minute."
+        )
+    return NotLetIn(
+        f"Cromwell's door would not let us in ({answer.status}: {_said(answer)})."
+        " The operator should look at the token (CromwellTokenSecretArn) and the proxy."
+    )
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    if token is None:
+        return {}
+    if not _TOKEN.fullmatch(token):
+        raise NotLetIn(
+            "The secret of CromwellTokenSecretArn is no token: letters, digits and"
+            " . _ ~ + / - are expected, and nothing around them."
+        )
+    return {"Authorization": f"Bearer {token}"}
+
+
+@lru_cache(maxsize=2)
+def _trusting(certificates: str) -> ssl.SSLContext:
+    """Return what trusts these certificates and no other, for their names only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # One that some authority has signed may be pinned without its authority.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cadata=certificates)
+    except (ssl.SSLError, ValueError, TypeError) as problem:
+        raise NotLetIn(
+            "The parameter of CromwellCertificateParameter holds no certificate in PEM form."
+            " The server publishes its own there."
+        ) from problem
+    return context
 
 
 class _BrokenOff(CromwellAway):
@@ -477,7 +600,7 @@ def _content(response: urllib3.BaseHTTPResponse, cap: int, until: float) -> byte
     return bytes(content)
 
 
-def _away(error: HTTPError, seconds: float) -> CromwellAway:
+def _away(error: HTTPError, seconds: float, *, pinned: bool = False) -> CromwellAway:
     match error:
         case ReadTimeoutError():
             return CromwellAway(f"Cromwell did not answer within {seconds:g} s.")
@@ -487,10 +610,38 @@ def _away(error: HTTPError, seconds: float) -> CromwellAway:
             return CromwellAway("Cromwell could not be reached: no connection in time.")
         case LocationValueError():
             return CromwellAway(f"Cromwell's address cannot be used: {error}")
+        case SSLError(args=(ssl.SSLCertVerificationError() as untrusted, *_)):
+            return _untrusted(untrusted, pinned=pinned)
         case SSLError():
             return CromwellAway(f"The secure connection to Cromwell failed: {error}")
         case _:
             return _BrokenOff("The connection to Cromwell broke off before it had answered.")
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, *, pinned: bool) -> NotLetIn:
+    """Tell why the certificate that was shown is not trusted; nothing was sent."""
+    said = error.verify_message.rstrip(".")
+    if error.verify_code in _WRONG_NAME:
+        return NotLetIn(
+            f"Cromwell's certificate is trusted, but not for this address: {said}. The operator"
+            " should give CromwellUrl with a name that the certificate has."
+        )
+    if error.verify_code in _WRONG_TIME:
+        return NotLetIn(
+            f"Cromwell's certificate cannot be trusted today: {said}. The operator should see"
+            " that the server renews it, and that the clock is right."
+        )
+    if pinned:
+        return NotLetIn(
+            "The certificate that Cromwell shows is none of the pinned ones, also as"
+            f" CromwellCertificateParameter holds them now ({said}). The operator should see"
+            " whether the server published its own there; if it did, something else answers"
+            " at this address."
+        )
+    return NotLetIn(
+        f"Nobody whom we know vouches for Cromwell's certificate ({said}). The operator should"
+        " pin it: CromwellCertificateParameter."
+    )
 
 
 def _refusal(answer: _Answer) -> DropwellError:
@@ -527,11 +678,6 @@ def _fault(answer: _Answer) -> DropwellError:
             return Refused(answer.message)
         case 404 | 405:
             return _misplaced(answer)
-        case 401 | 403 | 407:
-            return CromwellAway(
-                f"Cromwell's door would not let us in ({answer.status}: {_said(answer)})."
-                " The operator should look at the token and the proxy."
-            )
         case status if 300 <= status < 400:
             return CromwellAway(
                 f"The server sends us elsewhere ({status}). Does the address lead to Cromwell"

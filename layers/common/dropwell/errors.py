@@ -6,6 +6,7 @@
     ├── TryAgain              a retry may mend it: raise, and let the queue deliver once more
     │   ├── Superseded        somebody else wrote first: read again, decide again
     │   └── CromwellAway      refused, timed out, 5xx, or an answer that is not Cromwell's
+    │       └── NotLetIn      a token or a certificate is wrong: the operator has to act
     └── Final                 a retry will not: record it with its reason and go on
         ├── Refused           Cromwell read the submission and will not have it
         ├── UnclearRefusal    Cromwell said no, in words that may also mean "I have it already"
@@ -38,6 +39,10 @@ class Superseded(TryAgain):
 
 class CromwellAway(TryAgain):
     """Cromwell did not answer as Cromwell does; whether it acted is unknown."""
+
+
+class NotLetIn(CromwellAway):
+    """Cromwell's door stayed shut, or what stands there is not to be trusted; it saw nothing."""
 
 
 class Final(DropwellError):

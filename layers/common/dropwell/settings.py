@@ -71,6 +71,8 @@ def _read(setting: Field[Any], text: str) -> Any:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitterSettings(_Settings):
     cromwell_url: str
+    cromwell_certificate_parameter: str = ""
+    cromwell_token_secret_arn: str = ""
     enforced_options: Mapping[str, Any]
     allowed_options: tuple[str, ...] = ()
     allowed_output_prefixes: tuple[str, ...] = ()
@@ -82,6 +84,8 @@ class SubmitterSettings(_Settings):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusWatcherSettings(_Settings):
     cromwell_url: str
+    cromwell_certificate_parameter: str = ""
+    cromwell_token_secret_arn: str = ""
     sighting_queue_url: str
     diagnosis_queue_url: str
     drop_queue_url: str
