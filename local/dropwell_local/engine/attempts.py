@@ -12,17 +12,9 @@ from typing import Any
 from dropwell_local.engine import layout, retrying, scripts, store
 from dropwell_local.engine.caching import Caching
 from dropwell_local.engine.endings import EXITED, Ending
+from dropwell_local.engine.joblog import JobLog
 from dropwell_local.engine.session import Failure, Session, failure, now
 from dropwell_local.engine.strategy import Strategy
-
-_LOG_TAIL = 64 << 10
-"""Bytes of each stream that go to the job's log, at its end or at once while it runs."""
-_LOG_EVERY_S = 2.0
-_LAST_WORDS = (
-    "DELOCALIZATION RESULT: 0",
-    "*** COMPLETED DELOCALIZATION ***",
-    "*** EXITING WITH RETURN CODE ***",
-)
 
 
 @dataclass(frozen=True)
@@ -98,8 +90,7 @@ class Attempt:
         self.batch_attempt = self.past.batch_attempt if self.past else 1
         self.files_gone = False
         self._caching, self._stored = caching, list[str]()
-        self._before, self._after = ["*** LOCALIZING INPUTS ***"], list[str]()
-        self._logged = _Logged()
+        self._log = self._new_log()
 
     @property
     def made_in(self) -> str:
@@ -191,7 +182,7 @@ class Attempt:
         self._tell(backendStatus="Running")
 
     def localized(self) -> None:
-        self._before.append("*** COMPLETED LOCALIZATION ***")
+        self._log.localized()
 
     def tries_again(self, ending: Ending) -> bool:
         """Let Batch try the job once more after an end, if its strategy says so.
@@ -201,11 +192,10 @@ class Attempt:
         if not self._asked.strategy.tries_again(ending, self.batch_attempt):
             return False
         self._session.wire.expect_go(self.job_id)
-        self._note(ending)
+        self._log.ended(ending)
         self._end(ending, event="retried")
         self.batch_attempt += 1
-        self._before, self._after = self._before[:1], []
-        self._logged = _Logged()
+        self._log = self._new_log()
         return True
 
     def store_streams(self, code: int, *, rc_late: float = 0.0) -> None:
@@ -217,7 +207,7 @@ class Attempt:
             Seconds after the job's end at which the rc file is seen, not before.
         """
         self._code, self._rc_late = code, rc_late
-        self._after.append("*** DELOCALIZING OUTPUTS ***")
+        self._log.delocalizing()
         if not rc_late:
             self._store_rc()
         for path, url in self._streams:
@@ -296,9 +286,8 @@ class Attempt:
             Whether another attempt follows.
         """
         self.end(ending)
-        why = failure(verdict.message, *(failure(one) for one in ending.log if ending.rc == 0))
         self._fail(
-            why,
+            failure(verdict.message),
             verdict.code,
             backend="Succeeded" if ending.exit_code == 0 else "Failed",
             again=again,
@@ -351,7 +340,7 @@ class Attempt:
 
     def end(self, ending: Ending, *, last: bool = False) -> None:
         """End the job, perhaps as the last that its call is given."""
-        self._note(ending)
+        self._log.ended(ending)
         self._end(ending, last=last)
         if self._rc_late and not self.over and ending.rc is not None:
             time.sleep(self._rc_late)
@@ -375,19 +364,13 @@ class Attempt:
     def _tell(self, **facts: Any) -> None:
         self._session.tell_call(self._call, self.number, **facts)
 
-    def _note(self, ending: Ending) -> None:
-        """Have the job's log say what its script says at such an end."""
-        if ending.rc is None:
-            self._before += ending.log
-        elif ending.log:
-            self._after += ending.log
-        else:
-            self._after += [*_LAST_WORDS, str(ending.rc)]
-
     def _end(self, ending: Ending, *, event: str = "ended", last: bool = False) -> None:
         self._ended = event == "ended"
         if self.over:
             return
+        logged = ending.exit_code is not None  # of a machine that went away nothing more is heard
+        if logged:
+            self._log.finish()
         self._session.wire.send(
             "job",
             event=event,
@@ -396,57 +379,15 @@ class Attempt:
             exit_code=ending.exit_code,
             container_reason=ending.container_reason,
             status_reason=ending.status_reason or EXITED,
-            log="" if ending.exit_code is None else str(self._write_log()),
+            log=str(self._log.file) if logged else "",
             seen={"rc": ending.rc, "log": list(ending.log), "last": last},
         )
 
     def log_on(self) -> None:
-        """Write into the job's log what the command has written since, now and then."""
-        if time.monotonic() < self._logged.at + _LOG_EVERY_S:
-            return
-        self._logged.at = time.monotonic()
-        news = b"".join(self._news(path) for path in (self._stdout, self._stderr))
-        if news:
-            log = self._write_on(_lines(self._before[self._logged.before :]) + news)
-            self._session.wire.send("job", event="logged", id=self.job_id, log=str(log))
+        """Have the job's log go on, now and then."""
+        if self._log.goes_on():
+            self._session.wire.send("job", event="logged", id=self.job_id, log=str(self._log.file))
 
-    def _write_log(self) -> Path:
-        """Write what CloudWatch would show: the script's own words and the ends of both streams."""
-        rest = b"".join(self._news(path, to_the_end=True) for path in (self._stdout, self._stderr))
-        head = _lines(self._before[self._logged.before :])
-        return self._write_on(head + rest + _lines(self._after))
-
-    def _write_on(self, text: bytes) -> Path:
-        log = self._stdout.with_name(f"log-{self.number}-{self.batch_attempt}.txt")
-        with log.open("ab" if self._logged.before else "wb") as file:
-            file.write(text)
-        self._logged.before = len(self._before)
-        return log
-
-    def _news(self, path: Path, *, to_the_end: bool = False) -> bytes:
-        """Return the whole lines of a stream that are not logged yet, of many the last."""
-        if not path.exists():
-            return b""
-        with path.open("rb") as stream:
-            stream.seek(max(self._logged.read.get(path, 0), path.stat().st_size - _LOG_TAIL))
-            text = stream.read()
-            end = stream.tell()
-        if to_the_end:
-            return text if not text or text.endswith(b"\n") else text + b"\n"
-        whole, newline, begun = text.rpartition(b"\n")
-        if newline:
-            self._logged.read[path] = end - len(begun)
-        return whole + newline
-
-
-@dataclass
-class _Logged:
-    """How far a job's log is: lines of the script's own, bytes of each stream, and when."""
-
-    before: int = 0
-    read: dict[Path, int] = field(default_factory=dict)
-    at: float = field(default_factory=time.monotonic)
-
-
-def _lines(some: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in some).encode()
+    def _new_log(self) -> JobLog:
+        file = self._stdout.with_name(f"log-{self.number}-{self.batch_attempt}.txt")
+        return JobLog(file, stdout=self._stdout, stderr=self._stderr)

@@ -135,7 +135,7 @@ def test_a_missing_output_is_tried_again(cromwell: Cromwell, aws: Callable[[str]
     status, calls = ended(cromwell, leaving)
 
     assert (status, statuses(calls)) == ("Succeeded", ["RetryableFailure", "Done"])
-    assert calls[0]["failures"][0]["message"] == SUSPICION.format(1, 0)
+    assert calls[0]["failures"] == [{"message": SUSPICION.format(1, 0), "causedBy": []}]
     assert batch_end(cromwell, calls[0])["container"]["exitCode"] == 1
     log = calls[0]["logConfig"]
     names = {"logGroupName": log["logGroupName"], "logStreamName": log["logStreamName"]}
