@@ -27,13 +27,13 @@ version 1.0
 
 workflow wide {
   input { Int n }
-  scatter (i in range(n)) { call say { input: i = i } }
+  scatter (i in range(n)) { call say { input: i = i, of = n } }
   output { Array[Int] said = say.said }
 }
 
 task say {
-  input { Int i }
-  command <<< echo ~{i} >>>
+  input { Int i  Int of }
+  command <<< echo ~{i}  # of ~{of}, so that no other width finds it in the cache >>>
   output { Int said = read_int(stdout()) }
   runtime { docker: "debian:12" memory: "256 MB" }
 }
