@@ -7,6 +7,7 @@ whoever is told may well ask before `/status` shows the same.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import threading
@@ -116,7 +117,7 @@ class Callback:
         def post() -> None:
             nonlocal accepted
             accepted = _accepted(self.url, self._body)
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the server has stopped in the meantime
                 loop.call_soon_threadsafe(taken.set)
 
         threading.Thread(target=post, name="callback", daemon=True).start()
