@@ -34,6 +34,10 @@ _MAX_LOG_LINES = 10_000
 """What CloudWatch Logs takes at once; the engine has bounded the bytes."""
 
 
+class _Unsent(Exception):
+    """The server stops, and what is waiting cannot be sent."""
+
+
 @dataclass(frozen=True)
 class Parcel:
     """One envelope and, before it, the log it speaks of."""
@@ -130,6 +134,8 @@ class Outbox:
                     self._deliver(ready)
             except (ValueError, KeyError, OSError) as error:  # a rule or a place we cannot use
                 _log.error("%d Batch events lost: %s", len(ready), error)
+            except _Unsent:
+                ready = []  # the next start will find that ends of jobs were not told
             for parcel in ready:
                 if parcel.sent is not None:
                     with contextlib.suppress(RuntimeError):  # the server's loop is over
@@ -238,6 +244,8 @@ class Outbox:
                 oldest = min((parcel.since for parcel in parcels), default=0.0)
                 if self._closing.is_set() or time.monotonic() - oldest > self._patience:
                     _log.warning("%d Batch events lost: %s: %s", len(parcels), what, error)
+                    if self._closing.is_set():
+                        raise _Unsent from error
                     return None
             self._closing.wait(wait)
             wait = min(wait * 2, 5.0)

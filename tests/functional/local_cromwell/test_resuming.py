@@ -409,6 +409,20 @@ def test_an_end_that_nobody_had_been_told_of_is_told(
     assert [one["status"] for one in cromwell.events(run_id)] == ["SUCCEEDED"]
 
 
+def test_an_end_that_no_queue_took_is_told(start: Start, speak_to: Speak, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.gate.touch()
+    with start(tmp_path, events=("http://127.0.0.1:9/nobody",)) as server:
+        cromwell = speak_to(server)
+        run_id = cromwell.submit(waiting(), place.inputs("one"))
+        assert cromwell.wait(run_id) == "Succeeded"
+
+    with start(tmp_path) as server:
+        cromwell = speak_to(server)
+        until(lambda: len(cromwell.events(run_id)) == 1)
+    assert [one["status"] for one in cromwell.events(run_id)] == ["SUCCEEDED"]
+
+
 def test_a_run_whose_files_are_gone_fails_and_says_so(
     start: Start, speak_to: Speak, tmp_path: Path
 ) -> None:
