@@ -11,7 +11,12 @@ import pytest
 
 from tests.transformed import ROOT, template
 
-STACK = template(CromwellUrl="http://127.0.0.1:9", WorkflowBucketName="workflows")
+STACK = template(
+    CromwellUrl="https://127.0.0.1:9",
+    CromwellCertificateParameter="/certificate",
+    CromwellTokenSecretArn="arn:aws:secretsmanager:eu-west-1:123456789012:secret:token-AbCdEf",
+    WorkflowBucketName="workflows",
+)
 FUNCTIONS = {
     "SubmitterFunction": "submitter",
     "StatusWatcherFunction": "status_watcher",
@@ -61,3 +66,15 @@ assert "WDL" not in sys.modules
 assert made.check(bundle).workflow == "hello"
 """
     assert "WDL" in loaded("SubmitterFunction", check)
+
+
+DOORS = {"SubmitterFunction": "desk", "StatusWatcherFunction": "watch"}
+
+
+@pytest.mark.parametrize("function", DOORS)
+def test_what_reads_certificates_and_tokens_is_loaded_when_cromwell_is_asked(function):
+    ready = f"""
+handler.{DOORS[function]}()
+assert not [name for name in sys.modules if "powertools.utilities.parameters" in name]
+"""
+    loaded(function, ready)

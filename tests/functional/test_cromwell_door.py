@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dropwell.aws import kept
 from dropwell.runs import Due, State
 from tests.functional.conftest import ACCOUNT, REGION, client
 from tests.stubs.cromwell import CromwellStub
@@ -164,3 +165,23 @@ def test_what_was_read_is_remembered_for_the_next_event(cloud, opened):
     cloud.submitter(told)
     assert first.run_id != second.run_id
     assert cloud.run(second.run_id).submitted_at
+
+
+def test_what_is_withdrawn_is_trusted_no_longer_than_it_is_remembered(
+    cloud, opened, cromwell, monkeypatch
+):
+    monkeypatch.setattr(kept, "REMEMBERED_SECONDS", 0)
+    told, first = opened()
+    cloud.submitter(told)
+    publish(NEW)
+    told, second = opened()
+    cloud.submitter(told)
+    waits(cloud, second, "none of the pinned ones")
+    assert [one.run_id for one in cromwell.accepted] == [first.run_id]
+
+
+def test_a_secret_of_bytes_is_said_to_be_no_text(cloud, opened):
+    client("secretsmanager").put_secret_value(SecretId=SECRET, SecretBinary=b"token")
+    told, drop = opened()
+    cloud.submitter(told)
+    waits(cloud, drop, "the token is no text")

@@ -1,8 +1,8 @@
 """Texts that AWS keeps for us and that may change there: SSM parameters, secrets.
 
 Nothing of it is loaded before the first read: most events need no word with
-Cromwell, and Powertools' providers with the clients of both services take as long
-to load as half a cold start.
+Cromwell, and Powertools' providers with the clients of both services cost a cold
+start a twelfth more (docs/benchmarks.md).
 """
 
 from __future__ import annotations
