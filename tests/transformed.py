@@ -27,6 +27,7 @@ _PSEUDO = {
     "AWS::Region": "eu-west-1",
     "AWS::Partition": "aws",
     "AWS::StackName": "dropwell",
+    "AWS::StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/dropwell/1",
 }
 _ZONES = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
 _NOTHING = object()
@@ -223,9 +224,7 @@ def _listed(value: Json) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-@cache
-def document() -> Mapping[str, Json]:
-    source = yaml_parse(TEMPLATE.read_text())
+def _transformed(source: Any) -> Mapping[str, Json]:
     for resource in source["Resources"].values():
         if attribute := _LOCAL_CODE.get(resource["Type"]):
             resource["Properties"][attribute] = "s3://bucket/key"
@@ -237,6 +236,11 @@ def document() -> Mapping[str, Json]:
     return transform(source, parameters | {"CromwellUrl": "http://x"}, _NoManagedPolicies())
 
 
+@cache
+def document() -> Mapping[str, Json]:
+    return _transformed(yaml_parse(TEMPLATE.read_text()))
+
+
 def template(names: Mapping[str, str] | None = None, **parameters: str) -> Template:
     """Return our template as a stack of these parameters has it."""
     return Template(document(), parameters, names or {})
@@ -244,7 +248,8 @@ def template(names: Mapping[str, str] | None = None, **parameters: str) -> Templ
 
 @cache
 def _source(path: Path) -> Mapping[str, Json]:
-    return yaml_parse(path.read_text())
+    source = yaml_parse(path.read_text())
+    return _transformed(source) if "Transform" in source else source
 
 
 def stack(

@@ -7,10 +7,12 @@ import re
 import pytest
 import yaml
 
+from tests.contract.test_cromwell_stack import GIVEN as CROMWELL
 from tests.transformed import ROOT, STACKS, stack
 
 PAGE = re.split(r"^## ", (ROOT / "docs/deploy.md").read_text(), flags=re.MULTILINE)
 NAMES = {
+    "AWS::AutoScaling::AutoScalingGroup": "AutoScalingGroupName",
     "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
     "AWS::Batch::JobQueue": "JobQueueName",
     "AWS::EC2::LaunchTemplate": "LaunchTemplateName",
@@ -28,7 +30,7 @@ NAMES = {
     "AWS::SecretsManager::Secret": "Name",
 }
 PLACE = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
-GIVEN = {"core": PLACE, "database": PLACE}
+GIVEN = {"core": PLACE, "cromwell": CROMWELL, "database": PLACE}
 
 pytestmark = pytest.mark.parametrize("name", STACKS)
 

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dropwell_local.emulator import CREDENTIALS, REGION, running_emulator
+from tests.contract.test_cromwell_stack import GIVEN as SERVER
 from tests.transformed import ROOT, STACKS, stack
 
 EMULATOR = ROOT / ".tools/emulator/bin/python"
@@ -58,9 +59,9 @@ def deploy(aws):
     return deployed
 
 
-def core(**parameters):
-    """Return the core, worked out where the emulator does not: it splits nothing in conditions."""
-    template = stack("core", **parameters)
+def worked_out(name, **parameters):
+    """Return a stack, worked out where the emulator does not: it splits nothing in conditions."""
+    template = stack(name, **parameters)
     document = json.loads(json.dumps(template.document))
     for name, condition in document["Conditions"].items():
         if "Fn::Split" in json.dumps(condition):
@@ -71,7 +72,7 @@ def core(**parameters):
 
 def without_batch(**parameters):
     """Return the core with something of no consequence in place of what the emulator lacks."""
-    document = core(**parameters)
+    document = worked_out("core", **parameters)
     for resource in document["Resources"].values():
         if resource["Type"] in BATCH:
             resource["Type"] = "AWS::CloudFormation::WaitConditionHandle"
@@ -117,7 +118,7 @@ class TestTheCore:
     def test_is_made_but_for_these(self, deploy):
         secret = "arn:aws:secretsmanager:us-east-1:1:secret:ecr-pullthroughcache/hub"
         cache = {"PullThroughPrefix": "hub", "PullThroughSecretArn": secret}
-        types = refused(deploy, "core", compact(core(**cache)), **NETWORK, **cache)
+        types = refused(deploy, "core", compact(worked_out("core", **cache)), **NETWORK, **cache)
         assert types == [*BATCH, "AWS::ECR::PullThroughCacheRule"]
 
     def test_is_made_twice_side_by_side_and_found_by_its_namespace(self, deploy, aws):
@@ -169,6 +170,12 @@ class TestTheDatabase:
     def test_is_made_but_for_these(self, deploy):
         document = compact(stack("database").document)
         assert refused(deploy, "database", document, **NETWORK) == ["AWS::EC2::SecurityGroupEgress"]
+
+
+class TestTheServer:
+    def test_is_made_but_for_these(self, deploy):
+        document = compact(worked_out("cromwell", **SERVER))
+        assert refused(deploy, "cromwell", document, **SERVER) == ["AWS::EC2::NetworkInterface"]
 
 
 class TestAJobOfTheCore:
