@@ -308,6 +308,26 @@ CASES = {
         ),
         "cromwell-return-code",
     ),
+    "short of memory, in Cromwell's words": (
+        Evidence(
+            cromwell_message="stderr for job `wf.align:3:1` contained one of the `memory-retry-"
+            "error-keys: [OutOfMemory,Killed]` specified in the Cromwell config. Job might have "
+            "run out of memory.",
+        ),
+        "cromwell-out-of-memory",
+    ),
+    "short of memory, in Cromwell's words, where Batch knows of its time limit": (
+        failed(
+            job_reason=TIMEOUT,
+            exit_code=137,
+            cromwell_message="Job might have run out of memory.",
+        ),
+        "batch-timeout",
+    ),
+    "a signal from somewhere": (
+        Evidence(cromwell_message="The job was aborted from outside Cromwell"),
+        "cromwell-stopped-from-outside",
+    ),
     "inputs that Cromwell cannot use": (
         Evidence(cromwell_message="Required workflow input 'wf.reads' not specified"),
         "workflow-inputs",

@@ -37,7 +37,10 @@ class TestSummarise:
         assert len(made.signature) == 12
 
     def test_what_cromwells_script_says_as_it_goes_on_is_nobodys_last_word(self):
-        log = "*** LOCALIZING INPUTS ***\nfatal error\n*** COMPLETED LOCALIZATION ***\n"
+        log = (
+            "*** LOCALIZING INPUTS ***\nfatal error\n*** COMPLETED LOCALIZATION ***\n"
+            "DELOCALIZATION RESULT: 0\n*** EXITING WITH RETURN CODE ***\n1\n"
+        )
         assert summary(Evidence(exit_code=1, rc_present=False, job_log=log)).tail == (
             "fatal error",
         )

@@ -158,7 +158,8 @@ def summarise(
 
 _SOURCES = ("stderr", "the job's log", "stdout")
 _MILESTONE = re.compile(
-    r"^\*\*\* (?:LOCALIZING INPUTS|DELOCALIZING OUTPUTS|COMPLETED (?:DE)?LOCALIZATION) \*\*\*\n?",
+    r"^(?:\*\*\* (?:LOCALIZING INPUTS|DELOCALIZING OUTPUTS|COMPLETED (?:DE)?LOCALIZATION) \*\*\*"
+    r"|DELOCALIZATION RESULT: \d+|\*\*\* EXITING WITH RETURN CODE \*\*\*\n\d+)(?:\n|\Z)",
     re.MULTILINE,
 )
 """What Cromwell's script says as it goes on; it tells nobody why a call failed."""
