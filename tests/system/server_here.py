@@ -253,12 +253,12 @@ class ServerHere:
         """Return what trusts the published certificates and no other."""
         return ssl.create_default_context(cadata=self.published)
 
-    def client(self, url: str = "") -> Cromwell:
+    def client(self, url: str = "", token: str = "", certificates: str = "") -> Cromwell:
         """Return a client such as the functions have, that reads where the server publishes."""
         return Cromwell(
             url or self.url,
-            token=Kept(lambda: self.secret("token_secret")),
-            certificates=Kept(lambda: self.published),
+            token=Kept(token or (lambda: self.secret("token_secret"))),
+            certificates=Kept(certificates or (lambda: self.published)),
         )
 
     def ask(

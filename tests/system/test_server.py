@@ -18,9 +18,10 @@ import pytest
 import urllib3
 
 from dropwell.cromwell import Cromwell
-from dropwell.errors import CromwellAway, Refused
+from dropwell.errors import CromwellAway, NotLetIn, Refused
 from dropwell.ports import Submission
 from server.render import render, write
+from tests.stubs.door import certificate, key_and_certificate
 from tests.stubs.server import PARAMETERS
 from tests.system.server_here import TOKEN, ServerHere, until
 
@@ -89,6 +90,18 @@ class TestOverHttps:
     def test_who_does_not_pin_it_does_not_trust_it(self, server: ServerHere) -> None:
         with pytest.raises(CromwellAway, match="certificate"):
             Cromwell(server.url).version()
+
+    def test_our_client_says_why_it_is_not_let_in(self, server: ServerHere) -> None:
+        another = certificate(key_and_certificate())
+        unnamed = f"https://127.1:{server.https}"  # leads here, and is no name of the certificate
+        for client, said in (
+            (server.client(certificates=another), "none of the pinned ones"),
+            (server.client(unnamed), "not for this address"),
+            (server.client(token="another-token-of-some-server"), "refuses our token"),
+            (server.client(f"http://localhost:{server.http}"), "nothing is sent in the clear"),
+        ):
+            with pytest.raises(NotLetIn, match=said):
+                client.submit(submission())
 
     def test_old_tls_is_refused(self, server: ServerHere) -> None:
         told = subprocess.run(
