@@ -13,11 +13,13 @@ from tests.stubs.cromwell import CromwellStub, Mode
 from tests.stubs.door import (
     ELSEWHERE,
     Kept,
+    authority,
     certificate,
     ended,
     key_and_certificate,
     show,
     showing,
+    vouched_for,
 )
 
 RUN = "e6236763-c518-41d0-9688-432549a8bf7d"
@@ -113,6 +115,22 @@ class TestTheCertificate:
         show(door.tls, other)
         door.certificates.text = certificate(other)
         assert "127.0.0.1" in refused(door)
+
+    def test_that_an_authority_signed_may_be_pinned_by_itself_or_by_that(self, door):
+        ours = authority()
+        signed = vouched_for(OLD, ours)
+        show(door.tls, signed)
+        for pinned in (ours, signed):
+            door.certificates = Kept(certificate(pinned))
+            assert door.client.version() == "92"
+        door.certificates = Kept(certificate(OLD))
+        assert "none of the pinned ones" in refused(door)
+
+    def test_that_another_has_the_same_authority_does_not_make_it_pinned(self, door):
+        ours = authority()
+        show(door.tls, vouched_for(OLD, ours))
+        door.certificates.text = certificate(vouched_for(NEW, ours))
+        assert "none of the pinned ones" in refused(door)
 
     def test_that_has_ended_is_refused(self, door):
         once = ended(OLD)
