@@ -257,3 +257,14 @@ def stack(
 ) -> Template:
     """Return a template of ``stacks/`` as a stack of these parameters has it."""
     return Template(_source(STACKS[name]), parameters, names or {})
+
+
+@cache
+def told_to_observability() -> Mapping[str, str]:
+    """Return what the outputs of our template tell the parameters of ``observability.yaml``."""
+    queues = template().of_type("AWS::SQS::Queue")
+    names = {queue: f"https://sqs.eu-west-1.amazonaws.com/123456789012/{queue}" for queue in queues}
+    names["MailTopic"] = "arn:aws:sns:eu-west-1:123456789012:MailTopic"
+    outputs = template(names, CromwellUrl="http://x").outputs
+    wanted = stack("observability").document["Parameters"]
+    return {name: value for name, value in outputs.items() if name in wanted}

@@ -8,13 +8,14 @@ import pytest
 import yaml
 
 from tests.contract.test_cromwell_stack import GIVEN as CROMWELL
-from tests.transformed import ROOT, STACKS, stack
+from tests.transformed import ROOT, STACKS, stack, told_to_observability
 
 PAGE = re.split(r"^## ", (ROOT / "docs/deploy.md").read_text(), flags=re.MULTILINE)
 NAMES = {
     "AWS::AutoScaling::AutoScalingGroup": "AutoScalingGroupName",
     "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
     "AWS::Batch::JobQueue": "JobQueueName",
+    "AWS::SNS::Topic": "TopicName",
     "AWS::EC2::LaunchTemplate": "LaunchTemplateName",
     "AWS::EC2::SecurityGroup": "GroupName",
     "AWS::IAM::InstanceProfile": "InstanceProfileName",
@@ -30,7 +31,12 @@ NAMES = {
     "AWS::SecretsManager::Secret": "Name",
 }
 PLACE = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
-GIVEN = {"core": PLACE, "cromwell": CROMWELL, "database": PLACE}
+GIVEN = {
+    "core": PLACE,
+    "cromwell": CROMWELL,
+    "database": PLACE,
+    "observability": told_to_observability(),
+}
 
 pytestmark = pytest.mark.parametrize("name", STACKS)
 
