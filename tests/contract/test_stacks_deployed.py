@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from dropwell_local.emulator import CREDENTIALS, REGION, running_emulator
 from tests.contract.test_cromwell_stack import GIVEN as SERVER
-from tests.transformed import ROOT, STACKS, stack
+from tests.transformed import ROOT, STACKS, stack, told_to_observability
 
 EMULATOR = ROOT / ".tools/emulator/bin/python"
 NETWORK = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
@@ -112,6 +112,29 @@ class TestTheNetwork:
     def test_that_leads_nowhere_is_refused_before_anything_is_made(self, deploy):
         with pytest.raises(ClientError, match="Without NAT gateways"):
             deploy("network", "nowhere", NatGateways="none")
+
+
+class TestObservability:
+    def test_is_made_but_for_these(self, deploy):
+        types = refused(deploy, "observability", **told_to_observability())
+        assert types == ["AWS::Logs::QueryDefinition"]
+
+    def test_watches_the_queues_whose_urls_it_is_told(self, deploy, aws):
+        document = json.loads(json.dumps(stack("observability").document))
+        for name, resource in list(document["Resources"].items()):
+            if resource["Type"] == "AWS::Logs::QueryDefinition":
+                del document["Resources"][name]
+        url = aws("sqs").create_queue(QueueName="drops")["QueueUrl"]
+        told = told_to_observability() | {"DropQueue": url}
+        outputs = deploy("observability", "watch", compact(document), **told)
+        alarms = aws("cloudwatch").describe_alarms(AlarmNamePrefix="DropQueue")["MetricAlarms"]
+        [alarm] = alarms
+        assert alarm["AlarmName"] == "DropQueue is not worked off (watch)"
+        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "drops"}]
+        assert alarm["AlarmActions"] == [outputs["AlarmTopicArn"]]
+        board = aws("cloudwatch").get_dashboard(DashboardName="watch")["DashboardBody"]
+        assert '["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "drops",' in board
+        assert len(json.loads(board)["widgets"]) == 13
 
 
 class TestTheCore:
