@@ -16,6 +16,18 @@ MACHINE=$(cat "$ROOT/var/lib/cloud/data/instance-id")
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
 
+# NAME=value by semicolons, for this script and for every unit of the server.
+take_environment() {
+  local pair pairs
+  IFS=';' read -r -a pairs <"$HERE/environment"
+  install -d "$ROOT/etc/dropwell"
+  : >"$ROOT/etc/dropwell/environment"
+  for pair in "${pairs[@]}"; do
+    export "${pair?}"
+    printf '%s="%s"\n' "${pair%%=*}" "${pair#*=}" >>"$ROOT/etc/dropwell/environment"
+  done
+}
+
 # The last server may still be writing to the database: half an hour is patience enough.
 claim_address() {
   local holder
@@ -94,7 +106,7 @@ give_up() {
 
 mkdir -p "$HERE" "${LOG%/*}"
 exec >>"$LOG" 2>&1 </dev/null
-for step in claim_address fetch_programs merge_settings install_server; do
+for step in take_environment claim_address fetch_programs merge_settings install_server; do
   say "$step"
   $step || give_up
 done

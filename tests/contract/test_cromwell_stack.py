@@ -11,7 +11,7 @@ import pytest
 from server.render import PARAMETERS, checked, limits
 from tests.contract.test_database_stack import program
 from tests.contract.test_network import services
-from tests.transformed import ROOT, STACKS, stack
+from tests.transformed import ROOT, STACKS, document, stack
 
 ACCOUNT = "eu-west-1:123456789012"
 BATCH = f"arn:aws:batch:{ACCOUNT}"
@@ -53,6 +53,7 @@ EVERYTHING = {
     "DiskKeyArn": KEYS.split(",")[0],
     "KeyName": "mine",
     "ImageId": "ami-1",
+    "Environment": "HTTPS_PROXY=http://proxy:3128;NO_PROXY=169.254.169.254,localhost",
     "Settings": '{"workflow_limit": 500, "heap_percent": 60}',
 }
 
@@ -374,6 +375,23 @@ class TestWhatTheServerIsTold:
         text = script(Settings='{"workflow_limit": 500}')
         assert "settings.json <<'END_OF_JSON'\n{\"workflow_limit\": 500}\nEND_OF_JSON" in text
 
+    @pytest.mark.parametrize(
+        ("given", "taken"),
+        [
+            ("", True),
+            ("HTTPS_PROXY=http://p:3128;NO_PROXY=a,b", True),
+            ("JAVA_TOOL_OPTIONS=-Da=b -Dc=d", True),
+            ("A=it's", False),
+            ("A=$(reboot)", False),
+            ("A=`reboot`", False),
+            ("A=1;;B=2", False),
+            ("two words=1", False),
+        ],
+    )
+    def test_takes_variables_that_no_shell_would_read_as_its_own(self, given, taken):
+        pattern = cromwell().document["Parameters"]["Environment"]["AllowedPattern"]
+        assert bool(re.fullmatch(pattern, given)) == taken
+
     def test_is_the_same_body_limit_as_the_databases(self):
         both = [
             stack(name).document["Parameters"]["BodyLimitMiB"]["AllowedValues"]
@@ -423,6 +441,21 @@ class TestTheContract:
             "/gwfcore/lab/cromwell/url",
             "/gwfcore/lab/orchestrator",
         }
+
+    def test_gives_the_pipeline_what_it_asks_for(self):
+        outputs = cromwell(**EVERYTHING | {"CertificateSecretArn": ""}).outputs
+        named = {"CromwellUrl", "CromwellTokenSecretArn", "CromwellTokenKeyArn"}
+        named |= {"CromwellCertificateParameter", "SubmissionLimitBytes"}
+        assert named <= set(document()["Parameters"]) & set(outputs)
+        assert outputs["CromwellTokenSecretArn"] == NAMES["Token"]
+        assert outputs["CromwellCertificateParameter"] == NAMES["CertificateParameter"]
+
+    def test_gives_it_no_certificate_to_pin_where_authorities_vouch_for_one(self):
+        assert "CromwellCertificateParameter" not in cromwell(**EVERYTHING).outputs
+
+    def test_tells_the_limit_of_submissions_in_bytes(self):
+        for mib in cromwell().document["Parameters"]["BodyLimitMiB"]["AllowedValues"]:
+            assert cromwell(BodyLimitMiB=mib).outputs["SubmissionLimitBytes"] == str(mib << 20)
 
     @pytest.mark.parametrize(
         ("stack_of", "outputs"),

@@ -92,6 +92,19 @@ def refused(deploy, stack, body=None, **parameters):
     return named.split(", ")
 
 
+def taking_up(role, aws):
+    """Return what makes clients with a role's rights; that we may take it up, too, comes first."""
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    aws("iam").update_assume_role_policy(
+        RoleName=role.rpartition("/")[2],
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
+    keys = aws("sts").assume_role(RoleArn=role, RoleSessionName="taken-up")["Credentials"]
+    return lambda service: aws(
+        service, keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
+    )
+
+
 class TestTheNetwork:
     def test_is_made_but_for_these(self, deploy):
         assert refused(deploy, "network", FlowLogs="all") == [
@@ -201,6 +214,69 @@ class TestTheServer:
         assert refused(deploy, "cromwell", document, **SERVER) == ["AWS::EC2::NetworkInterface"]
 
 
+def without_address(**parameters):
+    """Return the server with an address of no consequence, and a layer without programs."""
+    document = worked_out("cromwell", **SERVER, **parameters)
+    for resource in document["Resources"].values():
+        if resource["Type"] in {"AWS::EC2::NetworkInterface", "AWS::Lambda::LayerVersion"}:
+            resource["Type"] = "AWS::CloudFormation::WaitConditionHandle"
+            del resource["Properties"]
+    text = compact(document).replace("${Address.PrimaryPrivateIpAddress}", "10.0.3.7")
+    got = compact({"Fn::GetAtt": ["Address", "PrimaryPrivateIpAddress"]})
+    return text.replace(got, '"10.0.3.7"')
+
+
+class TestAServer:
+    """With the emulator's own IAM, which refuses what no policy allows."""
+
+    @pytest.fixture
+    def outputs(self, deploy, aws, request):
+        for bucket in ("workflows", "our-reads", "results", "their-reads"):
+            aws("s3").create_bucket(Bucket=bucket)
+        places = {
+            "DataBucketArns": "arn:aws:s3:::our-reads",
+            "OutputArns": "arn:aws:s3:::results/cromwell",
+        }
+        name = request.node.name.replace("_", "-")[:40]
+        return deploy("cromwell", name, without_address(**places), **SERVER, **places)
+
+    @pytest.fixture
+    def server(self, outputs, aws):
+        """Return what makes clients as the server has them; only EC2 may take up its role."""
+        return taking_up(outputs["ServerRoleArn"], aws)
+
+    def test_reads_and_writes_what_is_its_own_and_nothing_else(self, server, aws):
+        s3 = server("s3")
+        for key in ("cromwell-execution/1/script", "scripts/1"):
+            s3.put_object(Bucket="workflows", Key=key, Body=b"x")
+            assert s3.get_object(Bucket="workflows", Key=key)["ContentLength"] == 1
+            s3.delete_object(Bucket="workflows", Key=key)
+        for bucket, key in (("workflows", "dropwell/inputs/1/a.fq"), ("our-reads", "a.fq")):
+            aws("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
+            assert s3.get_object(Bucket=bucket, Key=key)["ContentLength"] == 1
+            s3.list_objects_v2(Bucket=bucket)
+        s3.put_object(Bucket="results", Key="cromwell/out.bam", Body=b"x")
+
+        refusals = [
+            lambda: s3.put_object(Bucket="workflows", Key="dropwell/inputs/1/a.fq", Body=b"y"),
+            lambda: s3.put_object(Bucket="our-reads", Key="a.fq", Body=b"y"),
+            lambda: s3.delete_object(Bucket="results", Key="cromwell/out.bam"),
+            lambda: s3.put_object(Bucket="results", Key="others/out.bam", Body=b"y"),
+            lambda: s3.list_objects_v2(Bucket="their-reads"),
+        ]
+        for refused_call in refusals:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                refused_call()
+
+    def test_publishes_its_certificate_and_changes_no_other_parameter(self, server, outputs):
+        ssm, name = server("ssm"), outputs["CromwellCertificateParameter"]
+        ssm.put_parameter(Name=name, Value="PEM", Type="String", Overwrite=True)
+        assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == "PEM"
+        other = name.replace("certificate", "url")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            ssm.put_parameter(Name=other, Value="x", Type="String", Overwrite=True)
+
+
 class TestAJobOfTheCore:
     """With the emulator's own IAM, which refuses what no policy allows."""
 
@@ -218,15 +294,8 @@ class TestAJobOfTheCore:
 
     @pytest.fixture
     def job(self, outputs, aws):
-        """Return S3 as a job sees it. Only ECS may take up its role, so first we may, too."""
-        trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-        aws("iam").update_assume_role_policy(
-            RoleName=outputs["JobRoleArn"].rpartition("/")[2],
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )
-        taken = aws("sts").assume_role(RoleArn=outputs["JobRoleArn"], RoleSessionName="a-job")
-        keys = taken["Credentials"]
-        return aws("s3", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        """Return S3 as a job sees it; only ECS may take up its role."""
+        return taking_up(outputs["JobRoleArn"], aws)("s3")
 
     def test_does_its_work_and_nothing_else(self, job, outputs, aws):
         bucket = outputs["WorkflowBucketName"]

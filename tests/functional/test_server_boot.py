@@ -35,10 +35,12 @@ _CURL = """#!/bin/bash
 while [ $# -gt 1 ]; do [ "$1" = -o ] && to=$2; shift; done
 cp "$1" "$to"
 """
-_INSTALL = """import json, pathlib, sys
+_INSTALL = """import os, pathlib, sys
 folder = pathlib.Path({folder!r})
 with (folder / "told").open("a") as told:
     told.write("install\\n")
+    if "HTTPS_PROXY" in os.environ:
+        told.write("proxy " + os.environ["HTTPS_PROXY"] + "\\n")
 (folder / "parameters").write_text(pathlib.Path(sys.argv[1]).read_text())
 fails = folder / "install.fails"
 left = int(fails.read_text()) if fails.exists() else 0
@@ -57,6 +59,7 @@ class Machine:
         here.mkdir(parents=True)
         (here / "stack.json").write_text('{"region": "eu-west-1", "body_limit_mib": 64}')
         (here / "settings.json").write_text('{"body_limit_mib": 32, "workflow_limit": 5}')
+        (here / "environment").write_text("\n")
         with zipfile.ZipFile(folder / "programs.zip", "w") as archive:
             archive.writestr("server/install.py", _INSTALL.format(folder=str(folder)))
         digest = hashlib.sha256((folder / "programs.zip").read_bytes()).digest()
@@ -141,6 +144,16 @@ def test_gives_the_server_the_stacks_parameters_and_what_is_set_besides(machine)
         "body_limit_mib": 32,
         "workflow_limit": 5,
     }
+
+
+def test_gives_everything_the_variables_that_the_stack_names(machine):
+    given = "HTTPS_PROXY=http://proxy:3128;JAVA_TOOL_OPTIONS=-Dhttps.proxyHost=proxy -Dx=y"
+    (machine.root / "opt/dropwell-server/environment").write_text(f"{given}\n")
+    assert machine.boot() == 0
+    assert (machine.root / "etc/dropwell/environment").read_text() == (
+        'HTTPS_PROXY="http://proxy:3128"\nJAVA_TOOL_OPTIONS="-Dhttps.proxyHost=proxy -Dx=y"\n'
+    )
+    assert "proxy http://proxy:3128" in machine.told
 
 
 def test_waits_for_the_last_server_to_be_gone_before_it_does_anything(machine):
