@@ -348,6 +348,16 @@ class TestWhoCallsIt:
         public = cromwell(**EVERYTHING).properties("PublicIpOfTheAddress")
         assert public["NetworkInterfaceId"] == "eni-1"
 
+    def test_do_not_keep_a_machine_in_a_public_subnet_from_getting_out(self):
+        [interface] = launch(**EVERYTHING)["NetworkInterfaces"]
+        assert interface == {
+            "DeviceIndex": 0,
+            "AssociatePublicIpAddress": True,
+            "Groups": ["ServerSecurityGroup", "sg-1"],
+        }
+        assert "SecurityGroupIds" not in launch(**EVERYTHING)
+        assert "NetworkInterfaces" not in launch()
+
     def test_show_a_token_that_the_proxy_takes(self):
         made = cromwell().properties("Token")["GenerateSecretString"]
         assert made == {"PasswordLength": 48, "ExcludePunctuation": True}

@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from tests.contract.test_cromwell_stack import told as told_by_the_stack
 from tests.transformed import ROOT
 
 MACHINE = "i-0new"
@@ -205,3 +206,16 @@ def test_that_cannot_be_made_the_server_says_why_and_ends(machine, fault):
     assert ("The step 'jar' failed." in event["message"]) == (fault == "install")
     assert f"--log-stream-name {MACHINE}/gave-up" in machine.did("aws logs put")[0]
     assert machine.told[-1] == "shutdown -P now"
+
+
+def test_runs_the_installer_as_it_is_with_the_parameters_of_the_template(machine):
+    with zipfile.ZipFile(machine.folder / "programs.zip", "w") as archive:
+        for path in [*(ROOT / "server").glob("*.py"), *(ROOT / "server/tree").rglob("*")]:
+            archive.write(path, path.relative_to(ROOT))
+    digest = hashlib.sha256((machine.folder / "programs.zip").read_bytes()).digest()
+    (machine.folder / "sum").write_text(base64.b64encode(digest).decode())
+    (machine.root / "opt/dropwell-server/stack.json").write_text(json.dumps(told_by_the_stack()))
+    machine.command("dnf", "#!/bin/bash\n")
+    machine.command("java", "#!/bin/bash\necho 'openjdk version \"11.0.2\"' >&2\n")
+    assert machine.boot() == 1
+    assert "The step 'java' failed. Cromwell needs Java 17 or later" in machine.log
