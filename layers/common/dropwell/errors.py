@@ -5,8 +5,9 @@
     DropwellError
     ├── TryAgain              a retry may mend it: raise, and let the queue deliver once more
     │   ├── Superseded        somebody else wrote first: read again, decide again
-    │   └── CromwellAway      refused, timed out, 5xx, or an answer that is not Cromwell's
-    │       └── NotLetIn      a token or a certificate is wrong: the operator has to act
+    │   ├── CromwellAway      refused, timed out, 5xx, or an answer that is not Cromwell's
+    │   │   └── NotLetIn      a token or a certificate is wrong: the operator has to act
+    │   └── ProjectsUnreadable  the operator's file of projects is there, but not fit for use
     └── Final                 a retry will not: record it with its reason and go on
         ├── Refused           Cromwell read the submission and will not have it
         ├── UnclearRefusal    Cromwell said no, in words that may also mean "I have it already"
@@ -43,6 +44,10 @@ class CromwellAway(TryAgain):
 
 class NotLetIn(CromwellAway):
     """Cromwell's door stayed shut, or what stands there is not to be trusted; it saw nothing."""
+
+
+class ProjectsUnreadable(TryAgain):
+    """The operator's file of projects cannot be read or is not sound: the operator has to act."""
 
 
 class Final(DropwellError):
