@@ -16,7 +16,13 @@ from pathlib import Path
 from dropwell_local import LocalFailure, handlers_here
 
 PROJECT = Path(__file__).parents[2]
-_INPUTS = ("template.yaml", "functions", "layers/common", "local/dropwell_local/handlers_here.py")
+_INPUTS = (
+    "template.yaml",
+    "stacks/observability.yaml",
+    "functions",
+    "layers/common",
+    "local/dropwell_local/handlers_here.py",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,21 @@ def test_the_stack_is_told_all_by_the_outputs_of_the_pipeline():
         assert re.fullmatch(parameters[name]["AllowedPattern"], value), name
 
 
+def test_the_pipeline_makes_it_when_asked_and_tells_it_what_its_outputs_tell():
+    asked = {"CromwellUrl": "http://c", "Alarms": "true", "AlarmMailTo": "ops@example.org"}
+    assert "Observability" not in PIPELINE.made
+    assert "Observability" in template(**asked).made
+    nested = template(**asked).properties("Observability")
+    outputs = {name: PIPELINE.outputs[name] for name in told_to_observability()}
+    assert nested["Parameters"] == outputs | {"AlarmMailTo": "ops@example.org"}
+    assert (ROOT / nested["TemplateURL"]) == STACKS["observability"]
+
+
+def test_a_mail_address_without_alarms_is_refused():
+    asked = template(CromwellUrl="http://c", AlarmMailTo="ops@example.org")
+    assert asked.refusals() == ["AlarmMailTo needs Alarms=true: else there is nothing to hear of."]
+
+
 def test_the_stack_is_small_enough_to_be_deployed_from_a_file():
     assert len(STACKS["observability"].read_bytes()) < 51_200
 

@@ -142,10 +142,10 @@ class TestObservability:
         outputs = deploy("observability", "watch", compact(document), **told)
         alarms = aws("cloudwatch").describe_alarms(AlarmNamePrefix="DropQueue")["MetricAlarms"]
         [alarm] = alarms
-        assert alarm["AlarmName"] == "DropQueue is not worked off (watch)"
+        assert alarm["AlarmName"] == "DropQueue is not worked off (dropwell)"
         assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "drops"}]
         assert alarm["AlarmActions"] == [outputs["AlarmTopicArn"]]
-        board = aws("cloudwatch").get_dashboard(DashboardName="watch")["DashboardBody"]
+        board = aws("cloudwatch").get_dashboard(DashboardName="dropwell")["DashboardBody"]
         assert '["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "drops",' in board
         assert len(json.loads(board)["widgets"]) == 13
 
