@@ -90,8 +90,12 @@ def day(cloud, event, cromwell, monkeypatch):
 
     monkeypatch.setattr(status_watcher.watch().cromwell, "outputs", outputs)
     cloud.sweep()
+    due(6, "")
+    cromwell.token = "another"
+    cloud.sweep()
+    cromwell.token = None
     cromwell.mode = Mode.DOWN
-    cloud.watcher({"poll": due(6, "")})
+    cloud.watcher({"poll": due(7, "")})
     cloud.sweep()
     cromwell.mode = Mode.UP
 
