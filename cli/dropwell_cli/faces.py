@@ -84,7 +84,7 @@ def state_text(standing: Standing) -> Text:
     if run is None:
         return Text("in the inbox", style="dim")
     if run.state is State.QUEUED and run.waiting:
-        return Text("QUEUED, waiting for Cromwell", style="yellow")
+        return Text(f"QUEUED, waiting for {run.waits_for}", style="yellow")
     return Text(run.state.value, style=_STYLES[run.state])
 
 
@@ -348,7 +348,7 @@ def _story(run: Run, now: float) -> str:
     when = clock(run.dropped_at, int(now)) if run.dropped_at else ""
     dropped = " ".join(filter(None, ["Dropped", when, f"by {one_line(who, 60)}" if who else ""]))
     if run.waiting:
-        return f"{dropped}; waits for Cromwell: {one_line(run.waiting)}."
+        return f"{dropped}; waits for {run.waits_for}: {one_line(run.waiting)}."
     if run.state is State.REJECTED or not took(run, now):
         return f"{dropped}."
     if run.ended_at:

@@ -22,6 +22,7 @@ from dropwell.polling import poll, sweep
 from dropwell.ports import FailedCall
 from dropwell.preflight import Checked
 from dropwell.preparing import Rules
+from dropwell.projects import Projects
 from dropwell.records import NOTICE
 from dropwell.runs import Due, Run
 from dropwell.submission import Desk, submit
@@ -98,6 +99,7 @@ class Lab:
     copies: int = 1
     spread: int = 0
     lost: float = 0.0
+    projects: Projects = field(default_factory=Projects)
     plans: dict[str, tuple[Sequence[Job], str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,6 +119,7 @@ class Lab:
             check=checked,
             rules=Rules(),
             lease=LEASE,
+            projects=lambda: self.projects,
         )
         self.watch = Watch(
             table=self.table,

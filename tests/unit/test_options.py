@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from dropwell.options import review_options
+from dropwell.options import overruled, overruled_labels, review_options
+
+
+def nowhere(label: str) -> tuple[str, None]:
+    raise AssertionError(label)
 
 
 def told(options: dict[str, Any], **operator: Any) -> list[str]:
@@ -121,3 +125,37 @@ def test_unknown_options_are_warned_of_with_the_nearest_name() -> None:
 def test_a_finding_names_the_line_of_its_option() -> None:
     _, (finding,) = review_options({"hogGrop": "x"}, line_of={"hogGrop": 3}.get)
     assert finding.where == "options.json:3"
+
+
+def test_what_a_project_has_otherwise_is_told_with_both_values() -> None:
+    findings = overruled(
+        {"aws_s3_root": "s3://b/x", "default_runtime_attributes": {"queueArn": "arn:a", "cpu": 2}},
+        {"aws_s3_root": "s3://b/c", "default_runtime_attributes": {"queueArn": "arn:b"}},
+        file="o.json",
+        line_of={"aws_s3_root": 2, "default_runtime_attributes": 3}.get,
+    )
+    ends = "for this project, and that is used"
+    assert [str(finding) for finding in findings] == [
+        'o.json:2  the option "aws_s3_root" asks for "s3://b/x"; '
+        f'the operator sets "s3://b/c" {ends}',
+        'o.json:3  the option "default_runtime_attributes.queueArn" asks for "arn:a"; '
+        f'the operator sets "arn:b" {ends}',
+    ]
+    assert not any(finding.is_error for finding in findings)
+
+
+def test_what_a_project_has_alike_is_not_worth_a_word() -> None:
+    asked = {"aws_s3_root": "s3://b/c", "hogGroup": "me"}
+    assert overruled(asked, {"aws_s3_root": "s3://b/c"}) == ()
+    assert (
+        overruled_labels({"team": "a", "mine": "b"}, {"team": "a", "other": "c"}, place_of=nowhere)
+        == ()
+    )
+
+
+def test_labels_of_a_project_are_told_likewise() -> None:
+    [finding] = overruled_labels(
+        {"cost": "1"}, {"cost": "2"}, place_of=lambda _: ("labels.json", 4)
+    )
+    assert finding.where == "labels.json:4"
+    assert finding.message.startswith('the label "cost" asks for "1"; the operator sets "2"')

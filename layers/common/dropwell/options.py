@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dropwell.preflight import Finding, Severity, did_you_mean
 from dropwell.strict_json import kind_of
+from dropwell.text import one_line
 
 _HELD_FOLDERS = frozenset(
     {
@@ -104,7 +106,7 @@ def review_options(
         found = _against(key, value, file, enforced, allowed_keys, allowed_prefixes)
         line = line_of(key) if line_of and found else None
         findings += [replace(finding, line=line) for finding in found]
-    return _laid_over(options, enforced), tuple(findings)
+    return laid_over(options, enforced), tuple(findings)
 
 
 def _against(
@@ -193,10 +195,83 @@ def _lies_under(value: str, prefixes: Collection[str]) -> bool:
     return any(f"{value.rstrip('/')}/".startswith(folder) for folder in folders)
 
 
-def _laid_over(options: Mapping[str, Any], enforced: Mapping[str, Any]) -> dict[str, Any]:
+def overruled(
+    asked: Mapping[str, Any],
+    settled: Mapping[str, Any],
+    *,
+    file: str = "options.json",
+    line_of: Callable[[str], int | None] = lambda name: None,
+) -> tuple[Finding, ...]:
+    """Return a warning for each option that is asked otherwise than a project has it.
+
+    Such a run goes on, under what the operator set: its author did not know better,
+    and is told what holds.
+
+    Examples
+    --------
+    >>> for finding in overruled({"aws_s3_root": "s3://b/mine"}, {"aws_s3_root": "s3://b/cardio"}):
+    ...     print(finding)
+    options.json  the option "aws_s3_root" asks for "s3://b/mine"; the operator sets \
+"s3://b/cardio" for this project, and that is used
+    """
+    theirs = _by_attribute(settled)
+    return tuple(
+        _overruled("option", name, wanted, theirs[name], (file, line_of(name.partition(".")[0])))
+        for name, wanted in _by_attribute(asked).items()
+        if name in theirs and wanted != theirs[name]
+    )
+
+
+def overruled_labels(
+    asked: Mapping[str, str],
+    settled: Mapping[str, str],
+    *,
+    place_of: Callable[[str], tuple[str, int | None]],
+) -> tuple[Finding, ...]:
+    """Return likewise a warning for each label; `place_of` tells its file and line."""
+    return tuple(
+        _overruled("label", name, wanted, settled[name], place_of(name))
+        for name, wanted in asked.items()
+        if name in settled and wanted != settled[name]
+    )
+
+
+def _overruled(
+    what: str,
+    name: str,
+    asked: Any,
+    settled: Any,
+    place: tuple[str, int | None],
+) -> Finding:
+    return Finding(
+        rule=f"{what}-overruled",
+        message=f'the {what} "{name}" asks for {_quoted(asked)}; the operator sets'
+        f" {_quoted(settled)} for this project, and that is used",
+        severity=Severity.WARNING,
+        file=place[0],
+        line=place[1],
+    )
+
+
+def _quoted(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False), 160)
+
+
+def _by_attribute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name, runtime attributes as ``default_runtime_attributes.queueArn``."""
+    key = "default_runtime_attributes"
+    attributes = options.get(key)
+    flat = {name: value for name, value in options.items() if name != key}
+    if isinstance(attributes, Mapping):
+        flat |= {f"{key}.{name}": value for name, value in attributes.items()}
+    return flat
+
+
+def laid_over(options: Mapping[str, Any], enforced: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with others over them, within the runtime attributes one by one."""
     made = {**options, **enforced}
     key = "default_runtime_attributes"
     own = options.get(key)
-    if key in enforced and isinstance(own, dict):
+    if key in enforced and isinstance(own, Mapping):
         made[key] = {**own, **enforced[key]}
     return made

@@ -9,15 +9,16 @@ from functools import partial
 from typing import Any
 
 from dropwell.archives import DEFAULT_LIMITS, Limits
-from dropwell.bundles import Bundle
+from dropwell.bundles import MANIFEST, Bundle
 from dropwell.drops import DATA_FILES
 from dropwell.errors import (
     BadBundle,
 )
-from dropwell.options import review_options
+from dropwell.options import laid_over, overruled, overruled_labels, review_options
 from dropwell.ports import Bucket, Submission
 from dropwell.posting import data_files, import_zip, main_source, rewritten
-from dropwell.preflight import Checked, Finding, Severity, errors_of
+from dropwell.preflight import MAX_LABELS, Checked, Finding, Severity, errors_of
+from dropwell.projects import Project
 from dropwell.runs import Run
 from dropwell.strict_json import Places, in_bytes
 
@@ -64,6 +65,7 @@ def prepare(
     rules: Rules,
     *,
     inputs: Bucket,
+    project: Project | None = None,
 ) -> Prepared:
     """Check a bundle, and say what to post for it.
 
@@ -79,23 +81,27 @@ def prepare(
         What it may ask.
     inputs : Bucket
         Where its data files will be stored; only asked for their addresses.
+    project : Project
+        What the operator sets for its project: over the bundle, and over `rules`.
 
     Raises
     ------
     BadBundle
         With all that was found, the warnings too.
     """
+    project = project or Project()
     checked = check(bundle)
     data = data_files(bundle, checked)
     options, of_options = review_options(
         bundle.options,
         file=bundle.options_file,
-        enforced=rules.enforced_options,
+        enforced=laid_over(rules.enforced_options, project.options),
         allowed_keys=rules.allowed_options,
         allowed_prefixes=rules.output_prefixes,
         line_of=partial(_line, bundle, bundle.options_file),
     )
-    findings = (*bundle.findings, *checked.findings, *data.findings, *of_options)
+    of_project = _of_project(bundle, project)
+    findings = (*bundle.findings, *checked.findings, *data.findings, *of_options, *of_project)
     if errors_of(findings):
         raise BadBundle(*findings)
     if bundle.dry_run:
@@ -107,7 +113,12 @@ def prepare(
         source=main_source(bundle, checked),
         inputs=rewritten(bundle.inputs, data, uris),
         options=options,
-        labels={**bundle.labels, "dropwell-project": run.project, "dropwell-name": run.name},
+        labels={
+            **bundle.labels,
+            **project.labels,
+            "dropwell-project": run.project,
+            "dropwell-name": run.name,
+        },
         dependencies=import_zip(bundle, checked),
         on_hold=bundle.hold,
     )
@@ -116,6 +127,36 @@ def prepare(
     return Prepared(
         submission=submission, workflow=checked.workflow, uploads=keys, warnings=findings
     )
+
+
+def _of_project(bundle: Bundle, project: Project) -> tuple[Finding, ...]:
+    """Return what a bundle asks otherwise than its project has it, and labels too many."""
+    file = bundle.options_file
+    findings = overruled(
+        bundle.options, project.options, file=file, line_of=partial(_line, bundle, file)
+    )
+    findings += overruled_labels(
+        bundle.labels, project.labels, place_of=partial(_place_of_label, bundle)
+    )
+    if len({**bundle.labels, **project.labels}) > MAX_LABELS >= len(bundle.labels):
+        findings += (_too_many_labels(bundle, project),)
+    return findings
+
+
+def _too_many_labels(bundle: Bundle, project: Project) -> Finding:
+    return Finding(
+        rule="label",
+        message=f"{len(bundle.labels)} labels, and {len(project.labels)} that the operator sets"
+        f" for this project; at most {MAX_LABELS} fit on a job",
+    )
+
+
+def _place_of_label(bundle: Bundle, label: str) -> tuple[str, int | None]:
+    """Return file and line of a label; of two that say it, the one that holds."""
+    for file, path in ((MANIFEST, ["labels", label]), ("labels.json", [label])):
+        if bundle.holds(file) and (place := Places(bundle.source(file)).of(*path)):
+            return file, place[0]
+    return "", None
 
 
 def _line(bundle: Bundle, file: str, key: str) -> int | None:

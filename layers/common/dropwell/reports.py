@@ -54,7 +54,7 @@ def status_page(run: Run) -> str:
             "workflow": run.workflow,
             "state": run.state.value,
             "cromwell_status": run.cromwell_status,
-            "waiting": f"waiting for Cromwell: {run.waiting}" if run.waiting else None,
+            "waiting": f"waiting for {run.waits_for}: {run.waiting}" if run.waiting else None,
             "abort_asked_at": _time(run.abort_at),
             "submitted_at": _time(run.submitted_at),
             "started_at": _time(run.started_at),

@@ -96,6 +96,8 @@ class Run:
     broken_off: int = 0
     unclear: int = 0
     waiting: str = ""
+    waits_for: str = "Cromwell"
+    notice_detail: str = ""
     submitted_at: int = 0
     started_at: int = 0
     ended_at: int = 0

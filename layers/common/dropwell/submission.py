@@ -20,6 +20,7 @@ from dropwell.errors import (
     BadBundle,
     CromwellAway,
     Missing,
+    ProjectsUnreadable,
     Refused,
     TooLarge,
     TryAgain,
@@ -30,6 +31,7 @@ from dropwell.notices import Kind
 from dropwell.ports import Bucket, Cromwell, Submission, Table
 from dropwell.preflight import Checked, Finding, Severity, errors_of, told
 from dropwell.preparing import Rules, prepare
+from dropwell.projects import Projects, no_projects
 from dropwell.records import put_same_bytes
 from dropwell.reports import receipt, rejection_page, rejection_record, status_page
 from dropwell.runs import Due, Run, State, next_try
@@ -68,6 +70,8 @@ class Desk:
         What bundles may ask.
     lease : int
         Seconds that one delivery may work on a drop before another takes over.
+    projects : callable
+        Returns what the operator sets for each project, as it is now.
     """
 
     table: Table
@@ -77,6 +81,7 @@ class Desk:
     check: Callable[[Bundle], Checked]
     rules: Rules
     lease: int
+    projects: Callable[[], Projects] = no_projects
 
 
 def submit(drop: Drop, desk: Desk, *, now: int) -> Outcome:
@@ -167,21 +172,22 @@ def _new_run(drop: Drop) -> Run:
 def _decide(run: Run, desk: Desk, now: int) -> Run:
     if run.abort_at:
         return _call_off(run, desk, now)
+    try:
+        projects = desk.projects()
+    except ProjectsUnreadable as why:
+        return _wait(_named(run, desk), str(why), desk, now, whom="the operator")
+    project = projects.of(run.project)
+    if project is None:
+        return _reject_unless_posted(run, projects.not_open(run.project), desk, now)
+    run = replace(run, notice_detail=project.notice_detail)
     if run.broken_off >= _MOST_BROKEN_OFF:
         return _reject_unless_posted(run, _deadly(run), desk, now)
     try:
-        data = desk.inbox.read(
-            run.key, version_id=run.version_id, limit=desk.rules.limits.compressed
+        run, bundle = _opened(run, desk)
+        run = replace(run, labels=tuple(sorted({**bundle.labels, **project.labels}.items())))
+        prepared = prepare(
+            bundle, run, desk.check, desk.rules, inputs=desk.workflows, project=project
         )
-        bundle = open_bundle(data, run.drop.file_name, desk.rules.limits)
-        run = replace(
-            run,
-            name=bundle.name,
-            size=len(data),
-            sha256=bundle.sha256,
-            labels=tuple(sorted(bundle.labels.items())),
-        )
-        prepared = prepare(bundle, run, desk.check, desk.rules, inputs=desk.workflows)
     except BadBundle as bad:
         return _reject(run, bad.findings, desk, now)
     except Missing:
@@ -194,6 +200,21 @@ def _decide(run: Run, desk: Desk, now: int) -> Run:
         with bundle.open(entry) as stream:
             desk.workflows.put_stream(key, stream)
     return _post(run, prepared.submission, desk, now)
+
+
+def _opened(run: Run, desk: Desk) -> tuple[Run, Bundle]:
+    limits = desk.rules.limits
+    data = desk.inbox.read(run.key, version_id=run.version_id, limit=limits.compressed)
+    bundle = open_bundle(data, run.drop.file_name, limits)
+    return replace(run, name=bundle.name, size=len(data), sha256=bundle.sha256), bundle
+
+
+def _named(run: Run, desk: Desk) -> Run:
+    """Return a run under the name that its bundle gives it, for that names its folder too."""
+    try:
+        return _opened(run, desk)[0]
+    except (BadBundle, Missing, TooLarge):
+        return run  # for another day
 
 
 def _reject_unless_posted(run: Run, finding: Finding, desk: Desk, now: int) -> Run:
@@ -319,6 +340,7 @@ def _with_bundle(known: Run, run: Run) -> Run:
         size=run.size,
         sha256=run.sha256,
         labels=run.labels,
+        notice_detail=run.notice_detail,
         workflow=run.workflow,
         warnings=run.warnings,
     )
@@ -332,14 +354,16 @@ def pass_on_abort(run: Run, cromwell: Cromwell) -> None:
         return
 
 
-def _wait(run: Run, why: str, desk: Desk, now: int) -> Run:
+def _wait(run: Run, why: str, desk: Desk, now: int, *, whom: str = "Cromwell") -> Run:
     """Leave the run queued, to be posted again by a later delivery."""
 
     def waiting(known: Run) -> Run | None:
         if _decided(known):
             return None
         again = now + next_try(known.tries)
-        told = replace(_with_bundle(known, run), unclear=run.unclear, waiting=why[:300])
+        told = replace(
+            _with_bundle(known, run), unclear=run.unclear, waiting=why[:300], waits_for=whom
+        )
         return told.due(Due.SUBMIT, again)
 
     run, _ = ledger.change(desk.table, run, waiting)

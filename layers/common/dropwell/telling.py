@@ -60,7 +60,7 @@ class Voice:
     later : Queue
         Where to ask to be called again.
     detail : Detail
-        How much the mails may tell.
+        How much the mails may tell, where the operator sets nothing else for a project.
     """
 
     table: Table
@@ -108,7 +108,7 @@ def tell(key: Key, voice: Voice, *, now: int) -> Told:
     if claimed is None:
         return Told.KNOWN
     facts = _facts(kind, notice, run, seen, voice.inbox)
-    _say(facts, voice)
+    _say(facts, Detail(run.notice_detail or voice.detail), voice)
     if kind is Kind.ENDED and facts.cause:
         _remember_cause(run, facts.cause.value, voice)
     _mark(key, claimed, voice.table, said_at=now)
@@ -145,9 +145,9 @@ def _tell_of_queue(key: Key, notice: Item, voice: Voice, now: int) -> Told:
     return Told.SAID
 
 
-def _say(facts: Facts, voice: Voice) -> None:
+def _say(facts: Facts, detail: Detail, voice: Voice) -> None:
     told = attributes(facts) | {"notice_id": facts.notice_id}
-    _speak(mail(facts, voice.detail), told, event(facts), voice)
+    _speak(mail(facts, detail), told, event(facts), voice)
 
 
 def _speak(
