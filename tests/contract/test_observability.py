@@ -203,3 +203,9 @@ def test_saved_queries_lie_together_under_the_name_of_the_stack():
     assert all(query["Name"].startswith("dropwell/") for query in queries)
     logs = set(PIPELINE.of_type("AWS::Logs::LogGroup"))
     assert {group for query in queries for group in query["LogGroupNames"]} == logs
+
+
+def test_the_page_lists_the_saved_queries():
+    queries = OBSERVED.of_type("AWS::Logs::QueryDefinition").values()
+    names = [query["Name"].removeprefix("dropwell/") for query in queries]
+    assert [name for name, _ in rows("Logs")] == names

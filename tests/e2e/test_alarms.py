@@ -43,3 +43,6 @@ def test_alarms_watch_what_the_pipeline_has(
         assert told["ServiceName"] in watched
         boards = running.client("cloudwatch").list_dashboards()["DashboardEntries"]
         assert [board["DashboardName"] for board in boards] == [told["ServiceName"]]
+        assert told["Dashboard"].endswith(f"#dashboards:name={told['ServiceName']}")
+        topics = running.client("sns").list_topics()["Topics"]
+        assert {"TopicArn": told["AlarmTopic"]} in topics
