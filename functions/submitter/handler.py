@@ -25,6 +25,7 @@ from dropwell.archives import DEFAULT_LIMITS
 from dropwell.aws import events
 from dropwell.aws.buckets import Bucket
 from dropwell.aws.kept import parameter, secret
+from dropwell.aws.projects import ProjectsFile
 from dropwell.aws.tables import Table
 from dropwell.control import act
 from dropwell.cromwell import Cromwell
@@ -61,12 +62,24 @@ def desk() -> Desk:
             output_prefixes=settings.allowed_output_prefixes,
         ),
         lease=settings.lease_seconds,
+        projects=ProjectsFile(
+            s3,
+            settings.inbox_bucket,
+            workflow_bucket=settings.workflow_bucket,
+            when_broken=_projects_broken,
+            clock=_now,
+        ),
     )
 
 
 def _shut_out(why: str) -> None:
     logger.error("not let in by Cromwell", reason=why)
     metrics.add_metric(name="CromwellShutUsOut", unit=MetricUnit.Count, value=1)
+
+
+def _projects_broken(why: str) -> None:
+    logger.error("drops wait: the file of projects cannot be used", reason=why)
+    metrics.add_metric(name="ProjectsFileBroken", unit=MetricUnit.Count, value=1)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -13,6 +13,7 @@ import pytest
 from dropwell.aws import tables
 from dropwell.aws.bus import SOURCE
 from dropwell.drops import CONTROL, DATA_FILES, INBOX, rejected_folder, run_folder
+from dropwell.projects import PROJECTS_FILE
 from dropwell.records import COUNTS, JOB, NOTICE, RUN
 from dropwell.settings import LogRouterSettings, StatusWatcherSettings, SubmitterSettings
 from dropwell_local.cromwell.patterns import matches
@@ -206,6 +207,7 @@ RIGHTS = {
             "InboxBucket.Arn/runs/*",
             "InboxBucket.Arn/rejected/*",
         },
+        ("s3:GetObject",): {f"InboxBucket.Arn/{PROJECTS_FILE}"},
         ("s3:ListBucket", "s3:ListBucketVersions"): {"InboxBucket.Arn"},
         ("s3:AbortMultipartUpload", "s3:PutObject"): {f"{BUCKET}/{DATA_FILES}*"},
         REMEMBER: {"Table.Arn"},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dropwell.drops import CONTROL, INBOX, REJECTED, RUNS
+from dropwell.drops import CONTROL, INBOX, REJECTED, RUNS, Ignored, what_is
+from dropwell.projects import PROJECTS_FILE
 from tests.simulation.lab import Job, Lab
 from tests.simulation.world import World
+from tests.transformed import template
 
 
 def written(lab: Lab) -> set[str]:
@@ -58,3 +60,26 @@ def test_whatever_becomes_of_a_drop_what_we_write_notifies_nobody(story):
     assert keys
     assert not [key for key in keys if key.startswith((INBOX, CONTROL))]
     assert all(key.startswith((RUNS, REJECTED)) for key in keys)
+
+
+@pytest.mark.parametrize("key", [PROJECTS_FILE, "config/a.zip", "config/inbox/a/b.zip"])
+def test_what_the_operator_writes_starts_nothing(key):
+    told = template().properties("InboxBucket")["NotificationConfiguration"]
+    for configuration in told["QueueConfigurations"]:
+        [rule] = configuration["Filter"]["S3Key"]["Rules"]
+        assert rule["Name"] == "prefix"
+        assert not key.startswith(rule["Value"])
+    assert set(told) == {"QueueConfigurations"}
+    assert what_is(key, 100) is Ignored.NOT_OURS
+
+
+@pytest.mark.parametrize("role", ["SubmitterRole", "StatusWatcherRole", "LogRouterRole"])
+def test_no_function_writes_what_the_operator_writes(role):
+    reach = template(names={"InboxBucket.Arn": "arn:aws:s3:::inbox"}).rights(role)
+    writes = {
+        resource.rpartition(":::inbox/")[2]
+        for actions, resources in reach.items()
+        for resource in resources
+        if any(action.startswith(("s3:Put", "s3:Delete", "s3:Abort")) for action in actions)
+    }
+    assert not [key for key in writes if key.startswith(("config", "*"))]

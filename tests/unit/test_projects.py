@@ -20,7 +20,7 @@ CARDIO = {
     "queue_arn": QUEUE,
     "notice_detail": "minimal",
     "labels": {"cost-center": "4711"},
-    "cache_prefixes": ["s3://work/cardio", "s3://work/shared/"],
+    "cache_prefixes": ["s3://work/cardio", "s3://work/common/"],
 }
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((files("dropwell") / "schemas/projects.json").read_text("utf-8"))
@@ -46,7 +46,7 @@ def test_a_project_has_what_is_set_for_it() -> None:
         queue_arn=QUEUE,
         notice_detail="minimal",
         labels={"cost-center": "4711"},
-        cache_prefixes=("s3://work/cardio/", "s3://work/shared/"),
+        cache_prefixes=("s3://work/cardio/", "s3://work/common/"),
     )
 
 
@@ -56,7 +56,7 @@ def test_it_is_told_to_cromwell_in_cromwells_words() -> None:
     assert cardio.options == {
         "aws_s3_root": "s3://work/cardio",
         "aws_batch_job_role_arn": ROLE,
-        "call_cache_hit_path_prefixes": ["s3://work/cardio/", "s3://work/shared/"],
+        "call_cache_hit_path_prefixes": ["s3://work/cardio/", "s3://work/common/"],
         "default_runtime_attributes": {"queueArn": QUEUE},
     }
 
