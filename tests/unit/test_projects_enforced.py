@@ -11,12 +11,13 @@ from dropwell.control import Answer, act
 from dropwell.drops import Action, Control
 from dropwell.errors import ProjectsUnreadable
 from dropwell.notices import Detail
+from dropwell.preflight import QueueAsked
 from dropwell.preparing import Rules
 from dropwell.projects import Project, Projects
 from dropwell.runs import Due, State
 from dropwell.submission import Outcome, submit
 from dropwell.telling import tell
-from tests.simulation.lab import Lab, bundle
+from tests.simulation.lab import Lab, bundle, checked
 from tests.simulation.world import World
 
 CARDIO = Project(
@@ -109,6 +110,32 @@ class TestARunOfTheProject:
         lab.desk = replace(lab.desk, rules=Rules(enforced_options=enforced))
         _, drop = post()
         assert lab.cromwell.accepted[drop.run_id].options == OPTIONS | {"hogGroup": "lab"}
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [("arn:gpu", "the queue arn:gpu"), (None, "a queue"), ("arn:queue", "")],
+    )
+    def test_cannot_send_its_tasks_to_another_queue(self, lab, post, asked, said):
+        queues = (QueueAsked("main.wdl", 9, asked),)
+        lab.desk = replace(lab.desk, check=lambda b: replace(checked(b), queues=queues))
+        told, drop = post()
+        if not said:
+            assert told is Outcome.SUBMITTED
+            return
+        assert lab.run(drop).findings == (
+            f"main.wdl:9  a task asks for {said} by queueArn; the operator sets arn:queue for this"
+            " project. Leave queueArn out: the jobs go to the project's queue without it.",
+        )
+
+    def test_cannot_send_them_there_by_its_inputs(self, lab, post):
+        _, drop = post(**{"inputs.json": {"hello.say.runtime.queueArn": "arn:gpu"}})
+        [finding] = lab.run(drop).findings
+        assert finding.startswith("inputs.json:2  a task asks for the queue arn:gpu by queueArn; ")
+
+    def test_may_name_a_queue_where_the_operator_sets_none(self, lab, post):
+        lab.projects = Projects()
+        told, _ = post(**{"inputs.json": {"hello.say.runtime.queueArn": "arn:gpu"}})
+        assert told is Outcome.SUBMITTED
 
     def test_with_more_labels_than_fit_is_rejected(self, lab, post):
         _, drop = post(**{"labels.json": {f"l{n}": "x" for n in range(40)}})

@@ -603,3 +603,23 @@ def test_of_very_many_findings_the_first_are_told_and_the_rest_counted() -> None
     result = checked(workflow("Int depth"), keys)
     assert len(result.findings) == MAX_FINDINGS + 1
     assert told(result)[-1] == "and 51 more like these in the inputs"
+
+
+def test_tasks_that_name_their_queue_are_told() -> None:
+    lib = TASK.replace("command", 'runtime { docker: "x" queueArn: "arn:gpu" }\n  command')
+    main = workflow("String q", "  call t.align\n  call own\n").replace(
+        "workflow", 'import "lib/tasks.wdl" as t\nworkflow'
+    )
+    own = "task own {\n  input { String q }\n  command {}\n  runtime { queueArn: q }\n}\n"
+    result = checked(main + own, files={"lib/tasks.wdl": lib})
+    told = {(asked.file, asked.line, asked.value) for asked in result.queues}
+    assert told == {("lib/tasks.wdl", 4, "arn:gpu"), ("main.wdl", 13, None)}
+
+
+def test_what_looks_like_a_queue_is_told_of_a_file_that_cannot_be_parsed() -> None:
+    [asked] = checked('version 1.0\ntask t {\n  runtime { queueArn : "arn:gpu" }\n').queues
+    assert (asked.file, asked.line, asked.value) == ("main.wdl", 3, None)
+
+
+def test_a_queue_that_only_a_comment_names_is_no_queue() -> None:
+    assert checked(TASK.replace("command", "# queueArn: x\n  command")).queues == ()

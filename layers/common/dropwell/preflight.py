@@ -133,6 +133,27 @@ class FileValue:
         return str(self.path[0])
 
 
+@dataclass(frozen=True, slots=True)
+class QueueAsked:
+    """A task that names its Batch queue itself: ``queueArn`` in its runtime.
+
+    Cromwell takes that before ``default_runtime_attributes`` (AwsBatchRuntimeAttributes.scala).
+
+    Parameters
+    ----------
+    file : str
+        Where.
+    line : int or None
+        The line, where it could be told.
+    value : str or None
+        Which queue; `None` where that is only known when it runs.
+    """
+
+    file: str
+    line: int | None = None
+    value: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What reading a bundle's WDL and inputs told.
@@ -151,6 +172,8 @@ class Checked:
         What the workflow takes, in the order of the source; empty if that could not be told.
     files : tuple of FileValue
         Every File and Directory given.
+    queues : tuple of QueueAsked
+        Every task that names its Batch queue itself.
     """
 
     workflow: str = ""
@@ -159,6 +182,7 @@ class Checked:
     imports: tuple[Import, ...] = ()
     inputs: tuple[InputSlot, ...] = ()
     files: tuple[FileValue, ...] = ()
+    queues: tuple[QueueAsked, ...] = ()
 
     @property
     def closure(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,10 +18,20 @@ from dropwell.errors import (
 from dropwell.options import laid_over, overruled, overruled_labels, review_options
 from dropwell.ports import Bucket, Submission
 from dropwell.posting import data_files, import_zip, main_source, rewritten
-from dropwell.preflight import MAX_LABELS, Checked, Finding, Severity, errors_of
+from dropwell.preflight import (
+    MAX_LABELS,
+    Checked,
+    Finding,
+    QueueAsked,
+    Severity,
+    errors_of,
+)
 from dropwell.projects import Project
 from dropwell.runs import Run
 from dropwell.strict_json import Places, in_bytes
+
+_QUEUE_INPUT = re.compile(r"\.(?:runtime|requirements)\.queueArn$")
+"""The key of an input by which Cromwell overrides a task's runtime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +111,7 @@ def prepare(
         allowed_prefixes=rules.output_prefixes,
         line_of=partial(_line, bundle, bundle.options_file),
     )
-    of_project = _of_project(bundle, project)
+    of_project = _of_project(bundle, checked, project)
     findings = (*bundle.findings, *checked.findings, *data.findings, *of_options, *of_project)
     if errors_of(findings):
         raise BadBundle(*findings)
@@ -129,18 +140,46 @@ def prepare(
     )
 
 
-def _of_project(bundle: Bundle, project: Project) -> tuple[Finding, ...]:
+def _of_project(bundle: Bundle, checked: Checked, project: Project) -> tuple[Finding, ...]:
     """Return what a bundle asks otherwise than its project has it, and labels too many."""
     file = bundle.options_file
     findings = overruled(
         bundle.options, project.options, file=file, line_of=partial(_line, bundle, file)
     )
+    findings += _queues_of_tasks(bundle, checked, project)
     findings += overruled_labels(
         bundle.labels, project.labels, place_of=partial(_place_of_label, bundle)
     )
     if len({**bundle.labels, **project.labels}) > MAX_LABELS >= len(bundle.labels):
         findings += (_too_many_labels(bundle, project),)
     return findings
+
+
+def _queues_of_tasks(bundle: Bundle, checked: Checked, project: Project) -> tuple[Finding, ...]:
+    """Return an error for each task that would go to another queue than its project's.
+
+    What is asked in options is laid over; what stands in a task or is given for one in the
+    inputs is not ours to rewrite, and Cromwell would follow it.
+    """
+    if not project.queue_arn:
+        return ()
+    given = [
+        QueueAsked(*bundle.place_of(key), value if isinstance(value, str) else None)
+        for key, value in bundle.inputs.items()
+        if _QUEUE_INPUT.search(key)
+    ]
+    return tuple(
+        Finding(
+            rule="queue-overruled",
+            message=f"a task asks for {f'the queue {asked.value}' if asked.value else 'a queue'}"
+            f" by queueArn; the operator sets {project.queue_arn} for this project",
+            advice="Leave queueArn out: the jobs go to the project's queue without it.",
+            file=asked.file,
+            line=asked.line,
+        )
+        for asked in (*checked.queues, *given)
+        if asked.value != project.queue_arn
+    )
 
 
 def _too_many_labels(bundle: Bundle, project: Project) -> Finding:

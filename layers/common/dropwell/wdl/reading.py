@@ -14,6 +14,7 @@ from dropwell.preflight import (
     Checked,
     Finding,
     Import,
+    QueueAsked,
     Severity,
     did_you_mean,
     errors_of,
@@ -39,6 +40,7 @@ _IMPORT = re.compile(
     r"""import (?:\s|\#[^\n]*\n)* (?P<quote>["']) (?P<uri>(?:\\.|(?!(?P=quote)).)*) (?P=quote)""",
     re.VERBOSE,
 )
+_QUEUE = re.compile(r"\bqueueArn\s*:")
 _VERSION_LINE = re.compile(
     r"(?m)^[ \t]*version[ \t]+\S+[ \t]*(?:#.*)?$"
 )  # the engine minds comments
@@ -71,9 +73,11 @@ class Reading:
         self._imports: list[Import] = []
 
     def checked(self, *, version: str, inputs: Inputs | None = None) -> Checked:
-        findings = tuple(self._findings)
+        findings, queues = tuple(self._findings), tuple(self._queues())
         if inputs is None:
-            return Checked(version=version, findings=findings, imports=tuple(self._imports))
+            return Checked(
+                version=version, findings=findings, imports=tuple(self._imports), queues=queues
+            )
         return Checked(
             workflow=inputs.name,
             version=version,
@@ -81,7 +85,22 @@ class Reading:
             imports=tuple(self._imports),
             inputs=tuple(inputs.slots),
             files=tuple(inputs.files),
+            queues=queues,
         )
+
+    def _queues(self) -> Iterator[QueueAsked]:
+        """Yield the tasks that name a queue; of a file that is no more than text, what looks so."""
+        for file in filter(None, self._files.values()):
+            if file.document is None:
+                text = self._bundle.source(file.path)
+                for found in _QUEUE.finditer(text):
+                    yield QueueAsked(file.path, text.count("\n", 0, found.end()) + 1)
+                continue
+            for task in file.document.tasks:
+                if asked := task.runtime.get("queueArn"):
+                    literal = asked.literal
+                    value = literal.value if literal else None
+                    yield QueueAsked(file.path, asked.pos.line, value)
 
     def own_up_to_gaps(self, main: File) -> None:
         """Add that inputs were checked only in part, where nothing worse is said already."""
