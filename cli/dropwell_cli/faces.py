@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -21,6 +22,7 @@ from rich.text import Text
 from dropwell.records import live_jobs
 from dropwell.runs import Run, State
 from dropwell.text import clock, duration, one_line, plural, shorten
+from dropwell_cli.doctor import verdict
 from dropwell_cli.finding import Listed
 from dropwell_cli.following import Watched
 from dropwell_cli.places import Place, objects_folder
@@ -29,6 +31,7 @@ from dropwell_cli.reading import Call, Log, Said, Standing, kind_of, shown
 if TYPE_CHECKING:
     from dropwell.notices import Facts
     from dropwell_cli.demo import Example
+    from dropwell_cli.doctor import Finding
     from dropwell_cli.sessions import Outcome, Session
     from dropwell_local.stack import LocalStack
 
@@ -498,6 +501,58 @@ def interrupted(out: Console, session: Session | None, dropped: Sequence[Watched
         out.print("No longer looking. What was dropped goes on in the local stack:")
         for one in dropped:
             address(out, f"  {session.place.hint('watch', one.run_id[:8])}  ({one.name})")
+
+
+# Health
+
+_LEVELS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_NARROW = 60
+"""Columns below which what was found stands under its name."""
+
+
+def health(out: Console, place: str, findings: Sequence[Finding]) -> None:
+    """Print what the doctor found: for people in groups, else one line a check."""
+    if not out.is_terminal:
+        for one in findings:
+            address(out, _health_line(one))
+        address(out, verdict(findings))
+        return
+    width = min(max(len(one.name) for one in findings), 24)
+    out.print(Text.assemble("Looked at ", (place, "bold"), "."))
+    for group, alike in itertools.groupby(findings, key=lambda one: one.group):
+        out.print()
+        out.print(Text(group.value[0].upper() + group.value[1:], style="bold"))
+        for one in alike:
+            _health_row(out, one, width)
+    out.print()
+    worst = max((one.level for one in findings), key=list(_LEVELS).index)
+    out.print(Text(verdict(findings), style=_LEVELS[worst]))
+
+
+def _health_row(out: Console, one: Finding, width: int) -> None:
+    told = [Text(one.found)]
+    if one.cure:
+        told.append(Text(f"→ {one.cure}", style="dim" if one.level == "ok" else ""))
+    level = Text(f"  {one.level.value}", style=_LEVELS[one.level])
+    grid = _grid()
+    grid.add_column(min_width=6, no_wrap=True)
+    if out.width < _NARROW:
+        grid.add_row(level, Group(Text(one.name, style="bold"), *told))
+    else:
+        grid.add_column(min_width=width, max_width=width, overflow="fold")
+        grid.add_row(level, one.name, Group(*told))
+    out.print(grid)
+    if one.command:
+        address(out, f"          {one.command}", style="cyan")
+
+
+def _health_line(one: Finding) -> str:
+    parts = [f"{one.level.value:<4}  {one.group}: {one.name}: {one.found}."]
+    if one.cure:
+        parts.append(one.cure)
+    if one.command:
+        parts.append(one.command)
+    return " ".join(parts)
 
 
 # Steps

@@ -72,7 +72,10 @@ def dropwell(
 
 
 Stack = Annotated[
-    str | None, typer.Option("--stack", metavar="NAME", help="Look at this CloudFormation stack.")
+    str | None,
+    typer.Option(
+        "--stack", "--stack-name", metavar="NAME", help="Look at this CloudFormation stack."
+    ),
 ]
 Local = Annotated[bool, typer.Option("--local", help="Look at the local stack only.")]
 Work = Annotated[
@@ -658,6 +661,34 @@ def notices(
         faces.notice_list(out, told)
 
 
+# The operator's side
+
+
+@app.command(epilog=_examples("doctor", "doctor --stack-name dropwell-prod --json"))
+def doctor(
+    as_json: Json = False,
+    stack: Stack = None,
+    local: Local = False,
+    work: Work = None,
+) -> None:
+    """Look whether all is well with a Dropwell, from outside.
+
+    Says of each thing what was found and what to do; changes nothing. Ends with 0 if
+    nothing fails; what only warns goes on working.
+    """
+    from dropwell_cli import faces
+    from dropwell_cli.doctor import report, sound
+    from dropwell_cli.examining import examine
+
+    place = _place(stack, local, work)
+    found = examine(place, clock=time.time)
+    if as_json:
+        faces.say_json(report(place.label, found))
+    else:
+        faces.health(faces.console(), place.label, found)
+    raise typer.Exit(0 if sound(found) else 1)
+
+
 # Shared
 
 
@@ -767,7 +798,20 @@ def _words(error: BaseException) -> str:
         return "The local stack does not answer any more. Was it stopped?"
     if isinstance(error, ClientError):
         told = error.response.get("Error", {})
+        if _out_of_time(told):
+            return (
+                "AWS refuses what this machine's clock says. Set it by the network, such as with"
+                " `timedatectl set-ntp true`."
+            )
         return f"AWS refused {error.operation_name}: {told.get('Message') or told.get('Code')}"
     if isinstance(error, BotoCoreError):
         return f"AWS cannot be asked: {str(error).rstrip('.')}."
     return str(error)
+
+
+def _out_of_time(told: Any) -> bool:
+    """Return whether AWS refused a request for its time (Common Errors, AWS API references)."""
+    code, message = told.get("Code"), told.get("Message") or ""
+    return code in ("RequestExpired", "RequestTimeTooSkewed") or message.startswith(
+        ("Signature expired", "Signature not yet current")
+    )

@@ -44,6 +44,10 @@ class Place:
         How much its mails tell.
     pause : float
         Seconds to leave between two looks.
+    stack, client
+        The name of its CloudFormation stack, and what makes boto3's client of a service.
+    local : bool
+        Whether it is a local stack.
     mails : callable or None
         The mails that were sent, where they can be had as they were sent.
     """
@@ -57,6 +61,9 @@ class Place:
     detail: str
     pause: float
     s3: Any
+    stack: str
+    client: Callable[[str], Any]
+    local: bool = False
     mails: Callable[[], Sequence[Mail]] | None = None
 
     def drop(self, parcel: Parcel, project: str) -> Drop:
@@ -114,10 +121,14 @@ def find_place(*, stack: str | None, local: bool, work: Path | None) -> Place:
 
 def local_place(stack: LocalStack, work: Path | None = None) -> Place:
     """Return a local stack as a place."""
+    from dropwell_local.stack import STACK_NAME
+
     return _place(
         stack.client,
         stack.outputs,
         {},
+        name=STACK_NAME,
+        local=True,
         label="the local stack",
         option=f"--work {work}" if work and WORK_VARIABLE not in os.environ else "",
         pause=0.4,
@@ -159,6 +170,7 @@ def deployed(name: str) -> Place:
         client,
         outputs,
         parameters,
+        name=name,
         label=f"the stack {name}",
         option=f"--stack {name}",
         pause=3,
@@ -170,9 +182,11 @@ def _place(
     outputs: Any,
     parameters: Any,
     *,
+    name: str,
     label: str,
     option: str,
     pause: float,
+    local: bool = False,
     mails: Callable[[], Sequence[Mail]] | None = None,
 ) -> Place:
     from dropwell.aws.buckets import Bucket
@@ -190,6 +204,9 @@ def _place(
         detail=parameters.get("NoticeDetail") or "standard",
         pause=pause,
         s3=s3,
+        stack=name,
+        client=client,
+        local=local,
         mails=mails,
     )
 
