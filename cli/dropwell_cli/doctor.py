@@ -357,7 +357,7 @@ def unreachable(url: str, why: str, *, private: bool, last: Sweep | None, now: i
         )
     return about.warn(
         f"{url} is not reachable from here ({why}), which is as it should be in a private network",
-        "Ask from inside: in a Session Manager session on the server,",
+        "Ask from inside, in a Session Manager session on the server:",
         "curl http://localhost:8000/engine/v1/version",
     )
 

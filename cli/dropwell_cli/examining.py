@@ -420,8 +420,8 @@ class _Patient:
         return doctor.Subscription(
             endpoint=one["Endpoint"],
             protocol=one["Protocol"],
-            pending=told.get("PendingConfirmation", "true") == "true",
-            authenticated=told.get("ConfirmationWasAuthenticated") == "true",
+            pending=told.get("PendingConfirmation", "true").lower() == "true",
+            authenticated=told.get("ConfirmationWasAuthenticated", "").lower() == "true",
         )
 
     # Account

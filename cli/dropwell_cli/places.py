@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,7 @@ def deployed(name: str) -> Place:
     import boto3
     from botocore.exceptions import ClientError, NoRegionError
 
+    @cache
     def client(service: str) -> Any:
         return boto3.client(service)  # type: ignore[call-overload]
 

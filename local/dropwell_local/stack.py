@@ -66,12 +66,15 @@ class LocalStack:
         ``cromwell/``. It stays when the stack stops.
     outputs : mapping
         Of the deployed template.
+    batch_url : str
+        Where Batch answers; empty where nothing here stands in for it.
     """
 
     url: str
     cromwell_url: str
     folder: Path
     outputs: Mapping[str, str]
+    batch_url: str = ""
 
     @classmethod
     def found(cls, work: Path = DEFAULT_WORK) -> LocalStack:
@@ -96,7 +99,8 @@ class LocalStack:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulated account's owner."""
-        return _client(self.url, service)
+        elsewhere = self.batch_url if service == "batch" else ""
+        return _client(elsewhere or self.url, service)
 
     def mails(self) -> list[mailbox.Mail]:
         """Return every mail so far."""
@@ -186,6 +190,7 @@ def local_stack(
                 folder=folder,
             )
         )
+        batch_url = ""
         if cromwell_url is None:
             settings = Settings(
                 data=folder / "cromwell",
@@ -199,9 +204,15 @@ def local_stack(
             # Not in words of its own: whoever tries a pipeline is to know what it may touch.
             say(f"Starting the local Cromwell; tasks {sandbox.find(settings.isolation)}")
             server = LocalCromwell(settings, env=environment_of_owner(url), supervised=True)
-            cromwell_url = running.enter_context(server).url
+            cromwell_url = batch_url = running.enter_context(server).url
 
-        stack = LocalStack(url=url, cromwell_url=cromwell_url, folder=folder, outputs=outputs)
+        stack = LocalStack(
+            url=url,
+            cromwell_url=cromwell_url,
+            folder=folder,
+            outputs=outputs,
+            batch_url=batch_url,
+        )
         _write_state(work / _STATE, stack)
         running.callback(say, "Stopping")
         yield stack

@@ -16,9 +16,24 @@ _XMLNS = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 
 @dataclass
 class StacksStub:
-    """Answers DescribeStacks for the stacks it is given: name to outputs and parameters."""
+    """Answers DescribeStacks and ListStackResources for the stacks it is given.
+
+    Attributes
+    ----------
+    stacks : dict
+        Name to outputs and parameters.
+    resources : dict
+        Name to what it is made of: logical to physical names.
+    status : str
+        Of every stack.
+    refusal : tuple of str
+        Code and message with which everything is refused, if there is one.
+    """
 
     stacks: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
+    resources: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    status: str = "CREATE_COMPLETE"
+    refusal: tuple[str, str] | None = None
 
     def __enter__(self) -> Self:
         stub = self
@@ -26,7 +41,7 @@ class StacksStub:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                status, body = stub.answer(asked["StackName"][0])
+                status, body = stub.answer(asked["Action"][0], asked["StackName"][0])
                 self.send_response(status)
                 self.send_header("Content-Type", "text/xml")
                 self.send_header("Content-Length", str(len(body)))
@@ -55,24 +70,38 @@ class StacksStub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def answer(self, name: str) -> tuple[int, bytes]:
+    def answer(self, action: str, name: str) -> tuple[int, bytes]:
+        if self.refusal:
+            return _refused(*self.refusal)
         if name not in self.stacks:
-            told = (
-                "<Error><Type>Sender</Type><Code>ValidationError</Code>"
-                f"<Message>Stack with id {escape(name)} does not exist</Message></Error>"
+            return _refused("ValidationError", f"Stack with id {name} does not exist")
+        if action == "ListStackResources":
+            made = "".join(
+                f"<member><LogicalResourceId>{logical}</LogicalResourceId>"
+                f"<PhysicalResourceId>{escape(physical)}</PhysicalResourceId></member>"
+                for logical, physical in self.resources.get(name, {}).items()
             )
-            return 400, f'<ErrorResponse xmlns="{_XMLNS}">{told}</ErrorResponse>'.encode()
+            return _told(action, f"<StackResourceSummaries>{made}</StackResourceSummaries>")
         outputs, parameters = self.stacks[name]
         stack = (
-            f"<StackName>{escape(name)}</StackName><StackStatus>CREATE_COMPLETE</StackStatus>"
+            f"<StackName>{escape(name)}</StackName><StackStatus>{self.status}</StackStatus>"
             "<CreationTime>2025-11-01T10:00:00Z</CreationTime>"
             f"<Outputs>{_members('Output', outputs)}</Outputs>"
             f"<Parameters>{_members('Parameter', parameters)}</Parameters>"
         )
-        result = "DescribeStacksResult"
-        body = f"<{result}><Stacks><member>{stack}</member></Stacks></{result}>"
-        root = "DescribeStacksResponse"
-        return 200, f'<{root} xmlns="{_XMLNS}">{body}</{root}>'.encode()
+        return _told(action, f"<Stacks><member>{stack}</member></Stacks>")
+
+
+def _told(action: str, result: str) -> tuple[int, bytes]:
+    body = f"<{action}Result>{result}</{action}Result>"
+    return 200, f'<{action}Response xmlns="{_XMLNS}">{body}</{action}Response>'.encode()
+
+
+def _refused(code: str, message: str) -> tuple[int, bytes]:
+    told = (
+        f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    )
+    return 400, f'<ErrorResponse xmlns="{_XMLNS}">{told}</ErrorResponse>'.encode()
 
 
 def _members(kind: str, values: Mapping[str, str]) -> str:
