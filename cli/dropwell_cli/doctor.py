@@ -6,6 +6,7 @@ can be tried without anything to look at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -411,7 +412,7 @@ def version(told: str) -> Finding:
         )
     except CromwellAway as problem:
         return about.fail(str(problem), "See what answers at CromwellUrl.")
-    release = int(told.partition("-")[0])
+    release = int(re.split(r"\D", told, maxsplit=1)[0])  # `require` has seen that it begins so
     lacking = [
         text
         for since, text in (

@@ -19,7 +19,7 @@ from dropwell.aws.batch import Jobs
 from dropwell.cromwell import Cromwell
 from dropwell.errors import CromwellAway, DropwellError, NotLetIn
 from dropwell.records import JOB, UNATTRIBUTED
-from dropwell_cli import doctor, finding
+from dropwell_cli import Failure, doctor, finding
 from dropwell_cli.doctor import DAY, SWEEP_GONE, Finding, Group
 from dropwell_cli.places import Place
 
@@ -99,7 +99,7 @@ def _looked(group: Group, name: str, look: Callable[[], Iterable[Finding]]) -> l
     except ClientError as error:
         why = f"AWS refused {error.operation_name} ({_code(error)})"
         return [doctor.unseen(group, name, why)]
-    except (BotoCoreError, DropwellError) as error:
+    except (BotoCoreError, DropwellError, Failure) as error:
         return [doctor.unseen(group, name, str(error).rstrip("."))]
 
 
@@ -151,6 +151,11 @@ class _Patient:
             one["OutputKey"]: one["OutputValue"] for one in self._stack.get("Outputs", [])
         }
 
+    def _named(self, logical: str) -> str:
+        if name := self._names.get(logical):
+            return name
+        raise Failure(f"the stack has no {logical}")
+
     # Wiring
 
     def stack(self) -> Iterator[Finding]:
@@ -193,7 +198,7 @@ class _Patient:
         pages = (
             self.place.client("lambda")
             .get_paginator("list_event_source_mappings")
-            .paginate(FunctionName=self._names[function])
+            .paginate(FunctionName=self._named(function))
         )
         for one in itertools.chain.from_iterable(page["EventSourceMappings"] for page in pages):
             # A stream's ARN is the table's and the time at which it was turned on.
@@ -210,7 +215,7 @@ class _Patient:
             return str(self._table["TableArn"])
         if name.endswith("Function"):
             asked = self.place.client("lambda").get_function_configuration(
-                FunctionName=self._names[name]
+                FunctionName=self._named(name)
             )
             return str(asked["FunctionArn"])
         return self._queue(name)["QueueArn"]
@@ -230,13 +235,13 @@ class _Patient:
         yield doctor.inbox(prefixes, versioned=versions == "Enabled")
 
     def workflow_bucket(self) -> Iterator[Finding]:
-        bucket = self._names["WorkflowBucket"]
+        bucket = self._named("WorkflowBucket")
         told = self.place.s3.get_bucket_notification_configuration(Bucket=bucket)
         yield doctor.workflow_bucket(bucket, tells="EventBridgeConfiguration" in told)
 
     @cached_property
     def _table(self) -> Mapping[str, Any]:
-        asked = self.place.client("dynamodb").describe_table(TableName=self._names["Table"])
+        asked = self.place.client("dynamodb").describe_table(TableName=self._named("Table"))
         return dict(asked["Table"])
 
     def the_table(self) -> Iterator[Finding]:
@@ -244,13 +249,13 @@ class _Patient:
             one["IndexName"]: one.get("IndexStatus", "ACTIVE")
             for one in self._table.get("GlobalSecondaryIndexes", [])
         }
-        yield doctor.index(indexes, table=self._names["Table"])
+        yield doctor.index(indexes, table=self._named("Table"))
         streams = self._table.get("StreamSpecification", {})
         yield doctor.stream(on=bool(streams.get("StreamEnabled")))
 
     def recovery(self) -> Iterator[Finding]:
         asked = self.place.client("dynamodb").describe_continuous_backups(
-            TableName=self._names["Table"]
+            TableName=self._named("Table")
         )
         told = asked["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
         on = told.get("PointInTimeRecoveryStatus") == "ENABLED"
@@ -267,7 +272,7 @@ class _Patient:
             self.place.client("logs")
             .get_paginator("filter_log_events")
             .paginate(
-                logGroupName=self._names["StatusWatcherLogs"],
+                logGroupName=self._named("StatusWatcherLogs"),
                 filterPattern="posts_due",
                 startTime=(self._now - SWEEP_GONE - 300) * 1000,
             )
@@ -284,7 +289,7 @@ class _Patient:
 
     def _queue(self, name: str) -> Mapping[str, str]:
         asked = self.place.client("sqs").get_queue_attributes(
-            QueueUrl=self._names[name],
+            QueueUrl=self._named(name),
             AttributeNames=[
                 "QueueArn",
                 "ApproximateNumberOfMessages",
@@ -307,7 +312,9 @@ class _Patient:
 
     @property
     def _url(self) -> str:
-        return self._parameters["CromwellUrl"].rstrip("/")
+        if url := self._parameters.get("CromwellUrl"):
+            return url.rstrip("/")
+        raise Failure("the stack has no parameter CromwellUrl")
 
     @cached_property
     def _no_way(self) -> str:
@@ -405,7 +412,7 @@ class _Patient:
     # People
 
     def people(self) -> Iterator[Finding]:
-        topic, sns = self._names["MailTopic"], self.place.client("sns")
+        topic, sns = self._named("MailTopic"), self.place.client("sns")
         pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
         known = [
             self._subscription(sns, one)

@@ -18,6 +18,9 @@ import psutil
 from boto3.dynamodb.types import TypeDeserializer
 
 from dropwell.drops import Drop
+from dropwell_cli.doctor import Finding
+from dropwell_cli.examining import examine
+from dropwell_cli.places import local_place
 from dropwell_local.mailbox import Mail
 from dropwell_local.stack import LocalStack
 
@@ -163,6 +166,10 @@ class Inbox:
         return Counter(
             item["status"] for key, item in self.items(run_id).items() if key.startswith("JOB#")
         )
+
+    def looked(self) -> dict[str, Finding]:
+        """Return what the doctor finds in the stack, by name."""
+        return {one.name: one for one in examine(local_place(self.stack), clock=time.time)}
 
     def submitters(self) -> list[psutil.Process]:
         """Return the processes that run the submitter now."""

@@ -76,6 +76,7 @@ def test_a_dropped_hello_runs_and_its_people_hear(inbox: Inbox) -> None:
     assert "Hello, Ada." in inbox.read(f"{folder}outputs.json")
     assert inbox.keys("inbox/") == []
     assert [data["state"] for data in inbox.events(run_id)] == ["QUEUED", "COMPLETE"]
+    assert inbox.looked()["tags"].found.startswith("on ")  # by them its jobs were known
 
 
 def test_a_task_that_fails_is_explained_in_its_own_words(inbox: Inbox) -> None:

@@ -524,3 +524,10 @@ def test_a_missing_service_role_is_a_warning(look):
     client("iam").delete_role(RoleName="AWSServiceRoleForBatch")
     checks = look()
     assert ill(checks) == {"role for batch": "warn"}
+
+
+def test_what_an_older_template_did_not_make_is_said_so(look, made):
+    del made.resources["StatusWatcherLogs"]
+    checks = look()
+    assert ill(checks) == {"last sweep": "warn"}
+    assert "the stack has no StatusWatcherLogs" in checks["last sweep"]["found"]

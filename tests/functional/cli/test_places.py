@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import typer
 from botocore.exceptions import NoCredentialsError
 
+from dropwell_cli import main
 from dropwell_cli.places import STACK_VARIABLE
 from tests.functional.conftest import INBOX, client
 
@@ -23,6 +25,17 @@ def test_the_usual_stack_is_named_by_a_variable(dropwell, stack, monkeypatch):
     ended = dropwell("runs")
     assert ended.code == 0
     assert ended.out == "No runs in the stack dropwell-test, as far as 6 months back.\n"
+
+
+def test_every_command_that_looks_at_a_stack_takes_its_name_as_other_aws_tools_do():
+    for name, command in typer.main.get_command(main.app).commands.items():
+        options = [option for option in command.params if "--stack" in option.opts]
+        assert name == "local" or "--stack-name" in options[0].opts, name
+
+
+def test_a_stack_is_looked_at_by_either_option(dropwell, stack):
+    for option in ("--stack", "--stack-name"):
+        assert dropwell("runs", option, stack).out.startswith("No runs in the stack dropwell-test")
 
 
 def test_the_local_stack_is_not_replaced_by_another_when_it_was_asked_for(

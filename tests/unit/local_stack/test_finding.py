@@ -45,6 +45,18 @@ def test_a_stack_is_found_while_its_lock_is_held(tmp_path: Path) -> None:
     )
 
 
+def test_batch_is_asked_where_it_answers(tmp_path: Path) -> None:
+    stack = LocalStack(
+        url="http://127.0.0.1:1",
+        cromwell_url="http://127.0.0.1:2",
+        folder=tmp_path,
+        outputs={},
+        batch_url="http://127.0.0.1:2",
+    )
+    assert stack.client("batch").meta.endpoint_url == "http://127.0.0.1:2"
+    assert stack.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
+
+
 def test_a_stack_that_is_still_starting_is_told_apart(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
