@@ -18,7 +18,8 @@ from dropwell_local import LocalFailure, handlers_here
 PROJECT = Path(__file__).parents[2]
 _INPUTS = (
     "template.yaml",
-    "stacks/observability.yaml",
+    "stacks",
+    "server",
     "functions",
     "layers/common",
     "local/dropwell_local/handlers_here.py",

@@ -227,7 +227,7 @@ def _deploy(
         "deploy",
         *("--template-file", str(template)),
         *("--stack-name", STACK_NAME),
-        *("--capabilities", "CAPABILITY_IAM"),
+        *("--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
         *("--resolve-s3", "--no-confirm-changeset", "--no-progressbar"),
         "--parameter-overrides",
         *(f"{name}={value}" for name, value in parameters.items()),
