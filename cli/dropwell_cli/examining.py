@@ -21,7 +21,7 @@ from dropwell.errors import CromwellAway, DropwellError, NotLetIn
 from dropwell.records import JOB, UNATTRIBUTED
 from dropwell_cli import Failure, doctor, finding
 from dropwell_cli.doctor import DAY, SWEEP_GONE, Finding, Group
-from dropwell_cli.places import Place
+from dropwell_cli.places import Place, settings_of
 
 _CONNECT_SECONDS, _READ_SECONDS = 3.0, 10.0
 _RUNS_SEEN, _JOBS_SEEN, _STRAYS_SEEN = 5, 20, 1000
@@ -131,8 +131,7 @@ class _Patient:
 
     @cached_property
     def _parameters(self) -> Mapping[str, str]:
-        told = self._stack.get("Parameters", [])
-        return {one["ParameterKey"]: one.get("ParameterValue", "") for one in told}
+        return settings_of(self._stack)
 
     @cached_property
     def _names(self) -> Mapping[str, str]:

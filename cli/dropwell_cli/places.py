@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -160,9 +160,6 @@ def deployed(name: str) -> Place:
             f'There is no stack "{name}" in {stacks.meta.region_name} of this account.'
         ) from None
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
-    parameters = {
-        one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])
-    }
     if missing := {"Table", "InboxBucket"} - outputs.keys():
         raise Failure(
             f'The stack "{name}" is no Dropwell: it has no output {min(missing)}. Is it still'
@@ -171,12 +168,23 @@ def deployed(name: str) -> Place:
     return _place(
         client,
         outputs,
-        parameters,
+        settings_of(stack),
         name=name,
         label=f"the stack {name}",
         option=f"--stack {name}",
         pause=3,
     )
+
+
+def settings_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a stack works with: its parameters, or the outputs of their names.
+
+    A parameter is empty where the stack brings what it stands for, such as a Cromwell of its own.
+    """
+    parameters = {
+        one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])
+    }
+    return parameters | {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
 def _place(

@@ -49,7 +49,7 @@ def test_the_operator_reads_of_every_parameter_and_its_default():
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_AnyTag)
     page = (ROOT / "docs/operations.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`([A-Z][A-Za-z]+)`", row.split("|")[1])}
+    named = {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
     assert set(template["Parameters"]) <= named
 
 

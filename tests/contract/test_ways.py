@@ -11,7 +11,7 @@ import pytest
 
 from dropwell.settings import SubmitterSettings
 from tests.contract.test_template import IN_A_VPC, rights
-from tests.transformed import ROOT, Template, document, stack, template
+from tests.transformed import ROOT, Template, document, stack, template, told_to_observability
 
 ACCOUNT = "eu-west-1:123456789012"
 SECRETS = f"arn:aws:secretsmanager:{ACCOUNT}:secret"
@@ -69,6 +69,7 @@ MORE = {
         "Zones": "2",
         "BodyLimitMiB": "128",
         "Servers": "0",
+        "JobRoleArns": "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b",
         "Alarms": "true",
     },
     "without internet": {
@@ -95,6 +96,8 @@ def _deployed(parameters: frozenset[tuple[str, str]]) -> Template:
         if name in root.made:
             told = parts(name, root).outputs
             names |= {f"{name}.Outputs.{output}": value for output, value in told.items()}
+    watched = stack("observability", **told_to_observability()).outputs
+    names |= {f"Observability.Outputs.{output}": value for output, value in watched.items()}
     return template(names, **dict(parameters))
 
 
@@ -236,6 +239,23 @@ class TestANewCromwell:
         assert re.fullmatch(pattern, text)
         options = SubmitterSettings.of(made.environment("SubmitterFunction")).enforced_options
         assert options == {"aws_batch_job_role_arn": ROLE, **json.loads(text)}
+
+    def test_gives_projects_jobs_the_roles_that_are_named(self, parameters):
+        theirs = "arn:aws:iam::123456789012:role/cardio"
+        made = deployed(JobRoleArns=theirs, **parameters)
+        assert made.properties("Cromwell")["Parameters"]["JobRoleArns"] == f"{ROLE},{theirs}"
+
+    def test_is_found_by_the_command_in_outputs_named_as_the_parameters(self, parameters):
+        made = deployed(**parameters)
+        seen = made.environment("SubmitterFunction")
+        for output, setting in (
+            ("CromwellUrl", "CROMWELL_URL"),
+            ("CromwellCertificateParameter", "CROMWELL_CERTIFICATE_PARAMETER"),
+            ("CromwellTokenSecretArn", "CROMWELL_TOKEN_SECRET_ARN"),
+        ):
+            assert made.outputs[output] == seen[setting]
+        assert made.outputs["BatchLogGroup"] == "core-jobs"
+        assert made.outputs["SubnetIds"]
 
     def test_settles_in_a_bucket_that_exists(self, parameters):
         made = deployed(WorkflowBucketName="ours", **parameters)

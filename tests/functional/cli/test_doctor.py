@@ -303,6 +303,14 @@ def test_a_dead_letter_is_counted_and_can_be_sent_back(look, made):
 
 
 class TestCromwell:
+    def test_that_the_stack_made_is_found_by_its_outputs(self, look, cromwell, made):
+        made.outputs["CromwellUrl"] = made.parameters["CromwellUrl"]
+        made.parameters["CromwellUrl"] = ""
+        made.outputs["SubnetIds"] = "subnet-1"
+        assert ill(look()) == {}
+        cromwell.mode = Mode.DOWN
+        assert ill(look()) == {"answers": "warn"}
+
     def test_that_is_down_is_named(self, look, cromwell):
         cromwell.mode = Mode.DOWN
         checks = look()
