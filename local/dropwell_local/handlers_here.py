@@ -3,7 +3,8 @@
 The emulator would load Python handlers into its own interpreter, where its own
 packages hide what a layer forgot. As functions of a custom runtime they get a
 process each, with the runtime interface client that AWS itself uses, and see
-the layer, boto3 and nothing else. Only the output of `sam build` is changed.
+the layer, boto3 and nothing else. The stacks that make a Cromwell are left out, for
+here one is given. Only the output of `sam build` is changed.
 
 Runs under the Python of the sam command, whose parser of templates it borrows::
 
@@ -21,6 +22,9 @@ from typing import Any
 TEMPLATE = "template.local.yaml"
 """The changed template's name, beside the one that was built."""
 
+_ONLY_ON_AWS = {"MakeCromwell", "MakeNetwork"}
+"""The template's conditions of what a local stack never makes."""
+
 _FEWEST_AT_ONCE = 2
 """The least that AWS takes as MaximumConcurrency, and so the emulator too."""
 
@@ -34,6 +38,16 @@ unset GATEWAY_PORT BIND_HOST AUTH S3_PERSIST S3_DATA_DIR IOT_MTLS_ENABLED SFTP_E
 unset MINISTACK_ACCOUNT_ID MINISTACK_REGION
 exec {python} -m awslambdaric "$_HANDLER"
 """
+
+
+def leave_out_a_new_cromwell(template: dict[str, Any]) -> None:
+    """Drop the nested stacks that make a Cromwell; `sam deploy` would package them each time."""
+    resources = template["Resources"]
+    template["Resources"] = {
+        name: resource
+        for name, resource in resources.items()
+        if resource.get("Condition") not in _ONLY_ON_AWS
+    }
 
 
 def run_handlers_here(template: dict[str, Any], *, build: Path, python: Path) -> None:
@@ -98,6 +112,7 @@ def main(build: Path, python: Path) -> None:
     from samtranslator.yaml_helper import yaml_parse
 
     template = yaml_parse((build / "template.yaml").read_text())
+    leave_out_a_new_cromwell(template)
     run_handlers_here(template, build=build, python=python)
     # JSON is YAML, and states intrinsic functions in their long form. The file
     # appears at once and last: where it is, the build is whole.

@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 from dropwell.settings import SubmitterSettings
+from dropwell_local.handlers_here import leave_out_a_new_cromwell
 from tests.contract.test_template import IN_A_VPC, rights
 from tests.transformed import ROOT, Template, document, stack, template, told_to_observability
 
@@ -337,6 +338,12 @@ def test_the_pipelines_own_roles_and_logs_are_as_the_account_asks():
         assert role["RoleName"].startswith("acme-dropwell-")
     for group in bound.made_of_type("AWS::Logs::LogGroup").values():
         assert group["KmsKeyId"] == f"{KEY}/logs"
+
+
+def test_a_local_stack_leaves_out_what_makes_a_cromwell_and_nothing_else():
+    local = {"Resources": dict(document()["Resources"])}
+    leave_out_a_new_cromwell(local)
+    assert set(document()["Resources"]) - set(local["Resources"]) == set(NESTED)
 
 
 def test_the_command_may_make_what_the_ways_need():
