@@ -96,7 +96,7 @@ test-parts: $(LOCAL) $(DEV)  ## Run unit, functional, contract and simulation te
 
 .PHONY: test-e2e
 test-e2e: $(LOCAL) $(DEV)  ## Run the tests of the whole local stack
-	$(BIN)/python -m pytest -m e2e tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e tests/e2e
 
 .PHONY: test-system
 test-system: $(LOCAL) $(DEV) .tools/supervisor/stamp  ## Install what only apt brings (as root) and run the tests that need it
@@ -105,7 +105,7 @@ test-system: $(LOCAL) $(DEV) .tools/supervisor/stamp  ## Install what only apt b
 	  grep -v '^#' tests/system/apt-packages.txt |
 	    DEBIAN_FRONTEND=noninteractive xargs apt-get install -qq -y --no-install-recommends >/dev/null
 	fi
-	$(BIN)/python -m pytest -m system tests/system
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m system tests/system
 
 .PHONY: test-lambda-python
 test-lambda-python: $(LOCAL) $(ON_LAMBDA_PYTHON)  ## Test what Lambda runs on its Python, 3.13, if it is at hand

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from dropwell.aws.projects import REMEMBERED_SECONDS
 from dropwell.projects import PROJECTS_FILE
 from tests.e2e.inbox import Inbox, hello
 
@@ -20,7 +18,8 @@ def root(inbox: Inbox) -> Iterator[str]:
     page = {"projects": {"cardio": {"s3_root": root, "labels": {"cost-center": "4711"}}}}
     s3 = inbox.stack.client("s3")
     s3.put_object(Bucket=inbox.bucket, Key=PROJECTS_FILE, Body=json.dumps(page))
-    time.sleep(REMEMBERED_SECONDS + 1)  # a warm function may have looked just now
+    for process in inbox.submitters():  # a warm one may have looked just now, for a minute
+        process.kill()
     yield root
     s3.delete_object(Bucket=inbox.bucket, Key=PROJECTS_FILE)
 
