@@ -90,7 +90,7 @@ test: test-parts test-e2e  ## Run every test that needs no apt package
 
 .PHONY: test-parts
 test-parts: $(LOCAL) $(DEV)  ## Run unit, functional, contract and simulation tests, and doctests
-	$(BIN)/python -m pytest -n auto -m "not e2e and not system" \
+	$(BIN)/python -m pytest -n 4 -m "not e2e and not system" \
 	  --cov --cov-branch --cov-report=term --cov-fail-under=95 \
 	  tests layers/common/dropwell local/dropwell_local cli/dropwell_cli
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,10 @@ def test_too_much_memory_ends_the_whole_group(run: Callable[..., Ending]) -> Non
 
 
 def test_a_spike_between_samples_is_seen_afterwards(run: Callable[..., Ending]) -> None:
-    ending = run("exec python3 -c 'x = bytearray(400 << 20)'", memory_limit=250 << 20)
+    # A child inherits the peak of its parent, which in a long session of tests is no small one.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    size = max(400 << 20, 2 * own)
+    ending = run(f"exec python3 -c 'x = bytearray({size})'", memory_limit=size // 2)
 
     assert ending.how is How.OUT_OF_MEMORY
 
