@@ -33,4 +33,6 @@ def inbox(tmp_path_factory: pytest.TempPathFactory, wire: Wire) -> Iterator[Inbo
     parameters = {"CromwellUrl": wire.url, "LeaseSeconds": "10", "VisibilitySeconds": "5"}
     with local_stack(tmp_path_factory.mktemp("dropwell"), parameters=parameters) as stack:
         wire.cromwell = stack.cromwell_url
-        yield Inbox(stack)
+        inbox = Inbox(stack)
+        inbox.place_a_project()  # before any function is warm, which would look a minute later
+        yield inbox

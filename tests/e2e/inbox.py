@@ -18,6 +18,7 @@ import psutil
 from boto3.dynamodb.types import TypeDeserializer
 
 from dropwell.drops import Drop
+from dropwell.projects import PROJECTS_FILE
 from dropwell_cli.doctor import Finding
 from dropwell_cli.examining import examine
 from dropwell_cli.places import local_place
@@ -27,6 +28,9 @@ from dropwell_local.stack import LocalStack
 EVENTS = Path(__file__).parents[2] / "events"
 
 ENDED = {"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "REJECTED"}
+
+PLACED = "placed"
+"""The project for which the operator has set something."""
 
 HELLO = """\
 version 1.0
@@ -170,6 +174,12 @@ class Inbox:
     def looked(self) -> dict[str, Finding]:
         """Return what the doctor finds in the stack, by name."""
         return {one.name: one for one in examine(local_place(self.stack), clock=time.time)}
+
+    def place_a_project(self) -> None:
+        """Let the operator give one project a root and a label of its own."""
+        root = f"s3://{self.stack.outputs['WorkflowBucket']}/of-{PLACED}"
+        page = {"projects": {PLACED: {"s3_root": root, "labels": {"cost-center": "4711"}}}}
+        self._s3.put_object(Bucket=self.bucket, Key=PROJECTS_FILE, Body=json.dumps(page))
 
     def submitters(self) -> list[psutil.Process]:
         """Return the processes that run the submitter now."""
