@@ -176,3 +176,14 @@ def cromwell(
     """Return a quick server of the test module's own."""
     with start(tmp_path_factory.mktemp("cromwell"), max_workflows=3) as server:
         yield speak_to(server)
+
+
+@pytest.fixture(scope="module")
+def waiting(
+    start: Start,
+    speak_to: Callable[[LocalCromwell], Cromwell],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cromwell]:
+    """Return a server that launches nothing, so that what is submitted stays so."""
+    with start(tmp_path_factory.mktemp("waiting"), max_workflows=0) as server:
+        yield speak_to(server)

@@ -111,6 +111,13 @@ task t {
 """
 
 
+def begun(cromwell: Cromwell) -> tuple[str, str]:
+    """Start the slow run; return its id and its job's log stream once the job runs."""
+    run_id = cromwell.submit(SLOW)
+    until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
+    return run_id, cromwell.events(run_id)[-1]["container"]["logStreamName"]
+
+
 def test_a_jobs_log_grows_while_it_runs_and_has_every_line_once(
     aws: Callable[[str], Any],
     start: Start,
@@ -119,9 +126,7 @@ def test_a_jobs_log_grows_while_it_runs_and_has_every_line_once(
 ) -> None:
     with start(tmp_path) as server:
         cromwell = speak_to(server)
-        run_id = cromwell.submit(SLOW)
-        until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
-        name = cromwell.events(run_id)[-1]["container"]["logStreamName"]
+        run_id, name = begun(cromwell)
 
         until(lambda: "the first word" in log_of(aws, name))
         assert cromwell.status(run_id) == "Running"
@@ -156,9 +161,7 @@ def test_a_job_that_begins_once_more_is_logged_from_its_beginning(
 ) -> None:
     with start(tmp_path) as server:
         cromwell = speak_to(server)
-        run_id = cromwell.submit(SLOW)
-        until(lambda: "RUNNING" in [one["status"] for one in cromwell.events(run_id)])
-        name = cromwell.events(run_id)[-1]["container"]["logStreamName"]
+        run_id, name = begun(cromwell)
 
         until(lambda: "word 1" in log_of(aws, name))
         for action in ("now", "now/restore"):

@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from dropwell_local.cromwell.serve import LocalCromwell
-
-from .conftest import Cromwell, Start
+from .conftest import Cromwell
 
 TABLE = json.loads((Path(__file__).parents[2] / "data" / "cromwell_errors.json").read_text())
 SOURCE = "version 1.0\nworkflow w {}"
-
-
-@pytest.fixture(scope="module")
-def waiting(
-    start: Start,
-    speak_to: Callable[[LocalCromwell], Cromwell],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Cromwell]:
-    """Return a server that launches nothing, so that what is submitted stays so."""
-    with start(tmp_path_factory.mktemp("errors"), max_workflows=0) as server:
-        yield speak_to(server)
 
 
 @pytest.fixture(scope="module")

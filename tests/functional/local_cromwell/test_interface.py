@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import httpx
@@ -17,17 +17,6 @@ from .conftest import Cromwell, Start, until
 
 SOURCE = "version 1.0\nworkflow w {}"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def waiting(
-    start: Start,
-    speak_to: Callable[[LocalCromwell], Cromwell],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Cromwell]:
-    """Return a server that launches nothing, so that what is submitted stays so."""
-    with start(tmp_path_factory.mktemp("waiting"), max_workflows=0) as server:
-        yield speak_to(server)
 
 
 def test_a_submission_is_seen_only_after_a_while(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
 from dropwell_local.cromwell import openapi
-from dropwell_local.cromwell.serve import LocalCromwell
 
-from .conftest import Cromwell, Start
+from .conftest import Cromwell
 
 schema = schemathesis.openapi.from_dict(openapi.document())
 schema.config.phases.coverage.enabled = False  # ten times as many requests
@@ -25,17 +24,6 @@ bounded = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="module")
-def waiting(
-    start: Start,
-    speak_to: Callable[[LocalCromwell], Cromwell],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Cromwell]:
-    """Return a server that launches nothing: what is made up is not run."""
-    with start(tmp_path_factory.mktemp("openapi"), max_workflows=0) as server:
-        yield speak_to(server)
 
 
 @pytest.fixture(scope="module")
